@@ -1,0 +1,170 @@
+//! The storage contract: what a keep of sessions must do, whichever database is underneath.
+//!
+//! A backend carries out one kind of write: *apply this change if these requirements hold*
+//! ([`Store::commit`]), atomically and durably, and reads back. It decides nothing: what a change is, is
+//! decided by `membrane-core` and put together by the `membrane` library.
+//!
+//! Five rules hold for every method:
+//!
+//! 1. One call is one transaction. No transaction object leaves a backend, so nobody can hold one while
+//!    a model talks for a minute.
+//! 2. Looking up gives `Option`; changing something missing gives [`StoreError::NotFound`]; a stale
+//!    version gives [`StoreError::Conflict`] naming both versions.
+//! 3. Times and public ids are arguments. The one exception is a lease's expiry, which is judged by the
+//!    backend's own clock, because several processes must agree on it.
+//! 4. Text comes back byte for byte, NUL included; times come back to the microsecond; order is by
+//!    position, never by a text collation.
+//! 5. An answer is given only after the commit in which it was found: acknowledged means durable.
+//!
+//! To add a write: a variant of [`change::Write`], its arm in each backend, and a case in
+//! [`conformance`], which runs on all of them. To add a read: a method here, and the same.
+//!
+//! SQL, files and connections are not here; [`memory`] is the executable specification.
+
+pub mod change;
+pub mod codec;
+pub mod conformance;
+pub mod error;
+pub mod memory;
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use membrane_core::branches::BranchNode;
+use membrane_core::checkpoint::Checkpoint;
+use membrane_core::crystal::Crystal;
+use membrane_core::history::{Cut, History, TurnMark, TurnRef};
+use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
+use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
+use membrane_core::run::{Piece, Run};
+use membrane_core::session::Session;
+use membrane_core::turn::KeptTurn;
+
+pub use change::{Change, IdempotencyKey, Receipt, Requirement, SessionStamp, Write};
+pub use error::{StoreError, Subject};
+
+/// A session together with some of its turns, read in one snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thread {
+    /// The session.
+    pub session: Session,
+    /// The turns that were asked for, in order.
+    pub turns: Vec<KeptTurn>,
+}
+
+/// How much a store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreStats {
+    /// Sessions.
+    pub sessions: u64,
+    /// Turns as sessions show them: one that twenty forks share counts twenty times.
+    pub turns_shown: u64,
+    /// Turns as they are stored: one that twenty forks share counts once.
+    pub turns_stored: u64,
+    /// Histories and the slices in them.
+    pub histories: u64,
+    /// Slices of all histories.
+    pub slices: u64,
+    /// Unfinished turns.
+    pub runs: u64,
+    /// Bytes on disk, with write-ahead log; 0 in memory.
+    pub bytes: u64,
+}
+
+/// A keep of sessions. See the crate's documentation for the rules that hold for every method.
+///
+/// Every method may fail with [`StoreError::Unavailable`] (the queue is full, or another process holds
+/// the database for too long: try again), [`StoreError::StorageFull`], [`StoreError::Inconsistent`] (a
+/// stored row makes no sense) and [`StoreError::Backend`]; only other errors are listed below.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Applies a change: all of it or nothing.
+    ///
+    /// In this order: a known idempotency key answers with the receipt of the first time; requirements
+    /// are checked; writes are carried out one after the other; the transaction becomes durable; the
+    /// receipt is given.
+    ///
+    /// # Errors
+    /// - [`StoreError::KeyReused`]: the key was used with another body.
+    /// - [`StoreError::NotFound`]: something that the change names is not there.
+    /// - [`StoreError::AlreadyExists`]: a new id is taken.
+    /// - [`StoreError::Conflict`], [`StoreError::Changed`]: the session is not what the change was
+    ///   decided on; read again and decide again.
+    /// - [`StoreError::Refused`]: the session's state does not allow it.
+    /// - [`StoreError::LeaseLost`], [`StoreError::LeaseHeld`]: the run is another's.
+    /// - [`StoreError::Gap`]: some of the turns are gone.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves either nothing or the complete change.
+    async fn commit(&self, change: Change) -> Result<Receipt, StoreError>;
+
+    /// Finds a session.
+    async fn find_session(&self, id: &SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Finds a session and loads turns `range` of it (cut to what it has), in one snapshot.
+    async fn load_thread(&self, id: &SessionId, range: Range<u64>) -> Result<Option<Thread>, StoreError>;
+
+    /// Loads turns `range` of a cut. A turn that is gone is left out.
+    async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError>;
+
+    /// Finds a history: its slices and its legacy observations.
+    async fn find_history(&self, id: HistoryId) -> Result<Option<History>, StoreError>;
+
+    /// The marks of all turns of a cut, in order.
+    async fn list_marks(&self, cut: Cut) -> Result<Vec<TurnMark>, StoreError>;
+
+    /// The marks of single turns, in no particular order; those that are gone are left out.
+    async fn find_marks(&self, turns: &[TurnRef]) -> Result<Vec<TurnMark>, StoreError>;
+
+    /// Lists sessions: newest `last_active` first, ties by id descending; with the number that the
+    /// filter finds in all, read in the same snapshot.
+    async fn list_sessions(
+        &self,
+        filter: &SessionFilter,
+        page: &PageRequest,
+    ) -> Result<SessionPage, StoreError>;
+
+    /// Counts the sessions that a filter finds.
+    async fn count_sessions(&self, filter: &SessionFilter) -> Result<u64, StoreError>;
+
+    /// A family of forks: its sessions, and tombstones of those that were deleted. In no particular order.
+    async fn list_family(&self, family: &SessionId) -> Result<Vec<BranchNode>, StoreError>;
+
+    /// A session's checkpoints, the one made last first.
+    async fn list_checkpoints(&self, session: &SessionId) -> Result<Vec<Checkpoint>, StoreError>;
+
+    /// Finds a checkpoint of a session.
+    async fn find_checkpoint(
+        &self,
+        session: &SessionId,
+        id: &CheckpointId,
+    ) -> Result<Option<Checkpoint>, StoreError>;
+
+    /// Finds a session's crystal.
+    async fn find_crystal(&self, session: &SessionId) -> Result<Option<Crystal>, StoreError>;
+
+    /// Finds the run that is open on a session.
+    async fn find_run(&self, session: &SessionId) -> Result<Option<Run>, StoreError>;
+
+    /// A run's pieces from number `from` on, in order.
+    async fn list_pieces(&self, run: &RunId, from: u64) -> Result<Vec<Piece>, StoreError>;
+
+    /// Runs that may need closing: those whose lease has expired by the backend's clock, and all running
+    /// ones that `owners` hold (the caller knows that these are dead). At most `limit`, oldest first.
+    async fn list_stale_runs(&self, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError>;
+
+    /// The instances that hold leases.
+    async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError>;
+
+    /// How much there is. May scan; not for a hot path.
+    async fn stats(&self) -> Result<StoreStats, StoreError>;
+
+    /// Looks for rows that contradict each other, one line per finding: counts, slices, running totals,
+    /// evidence, unreachable turns. Scans everything.
+    async fn check(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Finishes what is under way and lets go of files and connections. Later calls fail with
+    /// [`StoreError::Closed`].
+    async fn close(&self) -> Result<(), StoreError>;
+}

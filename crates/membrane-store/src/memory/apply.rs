@@ -1,0 +1,128 @@
+//! Carrying out a change. Whoever calls takes it back if it fails.
+
+use membrane_core::ids::SessionId;
+use membrane_core::session::Session;
+use membrane_core::time::Timestamp;
+
+use super::state::State;
+use crate::{Change, Receipt, SessionStamp, StoreError, Subject, Write};
+
+/// A change under way.
+pub(super) struct Tx<'state> {
+    pub(super) state: &'state mut State,
+    /// The time of the change.
+    pub(super) now: Timestamp,
+    /// The time by which leases expire.
+    pub(super) lease_clock: Timestamp,
+    /// The sessions whose record it wrote and that are still there, in the order of the first writing.
+    written: Vec<SessionId>,
+    /// The sessions that it created.
+    pub(super) created: Vec<SessionId>,
+}
+
+/// Applies a change. On an error the tables are as far as it came.
+pub(super) fn apply(
+    state: &mut State,
+    lease_clock: Timestamp,
+    change: Change,
+) -> Result<Receipt, StoreError> {
+    if let Some(key) = &change.key
+        && let Some(receipt) = state.replay(key, change.now)?
+    {
+        return Ok(receipt);
+    }
+    let mut tx = Tx { state, now: change.now, lease_clock, written: Vec::new(), created: Vec::new() };
+    for requirement in &change.require {
+        tx.require(requirement)?;
+    }
+    for write in change.writes {
+        tx.write(write)?;
+    }
+    let sessions = tx.stamps();
+    let mut receipt = Receipt { sessions, result: String::new(), replayed: false };
+    if let Some(key) = change.key {
+        receipt.result.clone_from(&key.result);
+        tx.remember(key, &receipt.sessions);
+    }
+    Ok(receipt)
+}
+
+impl Tx<'_> {
+    fn write(&mut self, write: Write) -> Result<(), StoreError> {
+        match write {
+            Write::CreateSession { session, origin, created_at } => {
+                self.create_session(session, origin, created_at)
+            }
+            Write::AppendTurns { session, turns } => self.append_turns(&session, turns),
+            Write::MoveSession { session, to, leave } => self.move_session(&session, to, leave),
+            Write::PatchSession { session, patch } => self.patch_session(&session, patch),
+            Write::MarkMerged { session, into } => self.mark_merged(&session, into),
+            Write::DeleteSession { session } => self.delete_session(&session),
+            Write::CreateCheckpoint { id, session, name, cut } => {
+                self.create_checkpoint(id, &session, name, cut)
+            }
+            Write::DeleteCheckpoint { session, id } => self.delete_checkpoint(&session, &id),
+            Write::AddSignal { at, signal } => self.add_signal(at, signal),
+            Write::SaveCrystal(crystal) => self.save_crystal(crystal),
+            Write::BeginRun { run, lease_for } => self.begin_run(run, lease_for),
+            Write::AppendPieces { run, pieces } => self.append_pieces(&run, pieces),
+            Write::RenewLease { run, lease_for } => self.renew_lease(&run, lease_for),
+            Write::SuspendRun { run } => self.suspend_run(&run),
+            Write::ResumeRun { run, lease, lease_for } => self.resume_run(&run, lease, lease_for),
+            Write::FinishRun { run, turn } => self.finish_run(&run, *turn),
+            Write::ForgetKeys { before } => {
+                self.forget_keys(before);
+                Ok(())
+            }
+        }
+    }
+
+    /// A session's record, to change in place.
+    pub(super) fn edit(&mut self, id: &SessionId) -> Result<&mut Session, StoreError> {
+        self.state.sessions.edit(id).ok_or_else(|| StoreError::not_found(Subject::Session, id))
+    }
+
+    /// A session's record, to write: its version rises once per change.
+    pub(super) fn write_record(&mut self, id: &SessionId) -> Result<&mut Session, StoreError> {
+        let is_first = !self.written.contains(id);
+        let record =
+            self.state.sessions.edit(id).ok_or_else(|| StoreError::not_found(Subject::Session, id))?;
+        if is_first {
+            record.version += 1;
+            self.written.push(id.clone());
+        }
+        Ok(record)
+    }
+
+    /// Notes that the session's turns change now; activity never goes back.
+    pub(super) fn touch(&mut self, id: &SessionId) -> Result<(), StoreError> {
+        let now = self.now;
+        let record = self.edit(id)?;
+        let before = record.last_active;
+        if before < now {
+            record.last_active = now;
+            self.state.activity_of.remove(&(before, id.clone()));
+            self.state.activity_of.put((now, id.clone()), ());
+        }
+        Ok(())
+    }
+
+    /// Notes a session that the change created, at version 1.
+    pub(super) fn note_created(&mut self, id: &SessionId) {
+        self.written.push(id.clone());
+        self.created.push(id.clone());
+    }
+
+    /// Notes a session that the change deleted.
+    pub(super) fn note_deleted(&mut self, id: &SessionId) {
+        self.written.retain(|written| written != id);
+        self.created.retain(|created| created != id);
+    }
+
+    fn stamps(&self) -> Vec<SessionStamp> {
+        let records = self.written.iter().filter_map(|id| self.state.sessions.get(id));
+        records
+            .map(|record| SessionStamp { id: record.id.clone(), version: record.version, cut: record.cut })
+            .collect()
+    }
+}
