@@ -1,0 +1,98 @@
+//! Carrying out a change inside the writer's transaction.
+//!
+//! Rules are not here: what a change contains was decided before. What the tables derive from the
+//! history (counts, totals, evidence) is derived here, in the same transaction.
+
+mod checkpoints;
+mod keys;
+mod moves;
+mod purge;
+mod record;
+mod requirements;
+mod runs;
+mod sessions;
+mod signals;
+mod turns;
+
+use membrane_core::turn::Turn;
+use membrane_store::{Change, Receipt, StoreError, Write};
+use rusqlite::Connection;
+
+use record::Tx;
+use turns::MeasuredTurn;
+
+/// A change whose turns are measured and encoded: done by the caller's thread, not by the writer's.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    change: Change,
+    /// One list per write; empty where a write has no turns.
+    turns: Vec<Vec<MeasuredTurn>>,
+}
+
+impl Prepared {
+    /// Measures and encodes the change's turns.
+    pub(crate) fn new(change: Change) -> Result<Self, StoreError> {
+        let measure = |turns: &[Turn]| turns.iter().map(MeasuredTurn::new).collect();
+        let turns = change
+            .writes
+            .iter()
+            .map(|write| match write {
+                Write::AppendTurns { turns, .. } => measure(turns),
+                Write::FinishRun { turn, .. } => measure(std::slice::from_ref(turn)),
+                _ => Ok(Vec::new()),
+            })
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Self { change, turns })
+    }
+}
+
+/// Applies one change. On an error the caller takes back what was written.
+pub(crate) fn apply(conn: &Connection, prepared: &Prepared) -> Result<Receipt, StoreError> {
+    let change = &prepared.change;
+    if let Some(key) = &change.key
+        && let Some(receipt) = keys::replay(conn, key, change.now)?
+    {
+        return Ok(receipt);
+    }
+    let mut tx = Tx::new(conn, change.now);
+    for requirement in &change.require {
+        requirements::check(&mut tx, requirement)?;
+    }
+    for (write, turns) in change.writes.iter().zip(&prepared.turns) {
+        carry_out(&mut tx, write, turns)?;
+    }
+    tx.flush()?;
+    let sessions = tx.stamps();
+    let mut receipt = Receipt { sessions, result: String::new(), replayed: false };
+    if let Some(key) = &change.key {
+        receipt.result.clone_from(&key.result);
+        keys::remember(&tx, key, &receipt.sessions)?;
+    }
+    Ok(receipt)
+}
+
+fn carry_out(tx: &mut Tx<'_>, write: &Write, measured: &[MeasuredTurn]) -> Result<(), StoreError> {
+    match write {
+        Write::CreateSession { session, origin, created_at } => {
+            sessions::create(tx, session, origin, *created_at)
+        }
+        Write::AppendTurns { session, turns } => turns::append(tx, session, turns, measured),
+        Write::MoveSession { session, to, leave } => moves::move_session(tx, session, *to, leave),
+        Write::PatchSession { session, patch } => sessions::patch(tx, session, patch),
+        Write::MarkMerged { session, into } => sessions::mark_merged(tx, session, into),
+        Write::DeleteSession { session } => sessions::delete(tx, session),
+        Write::CreateCheckpoint { id, session, name, cut } => {
+            checkpoints::create(tx, id, session, name.as_deref(), *cut)
+        }
+        Write::DeleteCheckpoint { session, id } => checkpoints::delete(tx, session, id),
+        Write::AddSignal { at, signal } => signals::add(tx, *at, signal),
+        Write::SaveCrystal(crystal) => checkpoints::save_crystal(tx, crystal),
+        Write::BeginRun { run, lease_for } => runs::begin(tx, run, *lease_for),
+        Write::AppendPieces { run, pieces } => runs::append_pieces(tx, run, pieces),
+        Write::RenewLease { run, lease_for } => runs::renew(tx, run, *lease_for),
+        Write::SuspendRun { run } => runs::suspend(tx, run),
+        Write::ResumeRun { run, lease, lease_for } => runs::resume(tx, run, lease, *lease_for),
+        Write::FinishRun { run, turn } => runs::finish(tx, run, turn, measured),
+        Write::ForgetKeys { before } => keys::forget(tx, *before),
+    }
+}

@@ -1,0 +1,126 @@
+//! SQLite's failures as the contract's errors, in one place.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use membrane_store::StoreError;
+use rusqlite::ErrorCode;
+
+/// When trying again after a full queue or a held database makes sense.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Why a file cannot be opened as a keep. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be made or the file cannot be reached.
+    #[error("{} cannot be opened; check that the folder exists and may be written to", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Some other file.
+    #[error("{} is not an SQLite database; name another file", .path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A database with chat tables of another make.
+    #[error("{} holds a table {table:?} that is not Membrane's; name another file, this one is unchanged", .path.display())]
+    ForeignTables {
+        /// The file.
+        path: PathBuf,
+        /// The table in the way.
+        table: String,
+    },
+    /// A database that a newer Membrane wrote.
+    #[error("{} has schema version {found}, this binary knows up to {known}; use a newer membrane", .path.display())]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its newest migration.
+        found: i64,
+        /// This binary's newest migration.
+        known: i64,
+    },
+    /// A migration that was applied is not the one that this binary knows.
+    #[error("{}: migration {version} was applied with checksum {found}, this binary has {known}; \
+             it was written by a build that was never released", .path.display())]
+    ChecksumMismatch {
+        /// The file.
+        path: PathBuf,
+        /// The migration.
+        version: i64,
+        /// What the file says.
+        found: String,
+        /// What this binary says.
+        known: String,
+    },
+    /// A thread could not be started.
+    #[error("a thread for the database cannot be started")]
+    Thread(#[source] std::io::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How [`StoreError::Inconsistent`] names the file as a whole.
+pub(crate) const FILE: &str = "(file)";
+
+/// A failure of SQLite while a file was being opened.
+pub(crate) fn open_error(path: &Path, doing: &'static str, error: rusqlite::Error) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path: path.to_owned() },
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            OpenError::Io { path: path.to_owned(), source: std::io::Error::other(error) }
+        }
+        _ => store_error(doing, error).into(),
+    }
+}
+
+/// A failure of SQLite while it tried to do something.
+pub(crate) fn store_error(doing: &'static str, error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => held(),
+        Some(ErrorCode::DiskFull) => StoreError::StorageFull,
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            StoreError::inconsistent(FILE, "-", error)
+        }
+        _ => StoreError::Backend { doing, source: Box::new(error) },
+    }
+}
+
+/// Another process holds the database for longer than the configured time.
+pub(crate) fn held() -> StoreError {
+    StoreError::Unavailable { reason: "another process holds the database", retry_after: RETRY_AFTER }
+}
+
+/// The queue is full for longer than the configured time.
+pub(crate) fn crowded() -> StoreError {
+    StoreError::Unavailable { reason: "too many calls are waiting", retry_after: RETRY_AFTER }
+}
+
+/// Whether a failure leaves the whole transaction in doubt, so that its other changes must be done again.
+pub(crate) fn ends_transaction(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::StorageFull
+            | StoreError::Backend { .. }
+            | StoreError::Unavailable { .. }
+            | StoreError::Inconsistent { table: FILE, .. }
+    )
+}
+
+/// Says what was tried when SQLite fails.
+pub(crate) trait Doing<T> {
+    /// Turns SQLite's error into the contract's.
+    fn doing(self, what: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> Doing<T> for rusqlite::Result<T> {
+    fn doing(self, what: &'static str) -> Result<T, StoreError> {
+        self.map_err(|error| store_error(what, error))
+    }
+}

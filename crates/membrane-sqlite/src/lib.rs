@@ -1,0 +1,24 @@
+//! The SQLite backend of the keep.
+//!
+//! One writer thread takes changes from a bounded queue and commits all that are waiting in one
+//! transaction (group commit), each in its own savepoint; an answer is given only after the commit it
+//! was judged in. Readers are a small pool of threads with read-only connections. Write-ahead log,
+//! `synchronous=FULL`, foreign keys and `secure_delete` are on.
+//!
+//! What a change means is said by `membrane-store`; what operations decide, by `membrane-core`.
+
+mod apply;
+mod connection;
+mod error;
+mod facts;
+pub mod migrations;
+mod options;
+mod read;
+mod readers;
+mod rows;
+mod store;
+mod writer;
+
+pub use error::OpenError;
+pub use options::{SqliteOptions, Synchronous};
+pub use store::SqliteStore;

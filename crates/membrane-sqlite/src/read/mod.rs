@@ -1,0 +1,10 @@
+//! Reading back. Every function runs inside one snapshot of a reader's (or the writer's) connection.
+
+pub(crate) mod check;
+pub(crate) mod checkpoints;
+pub(crate) mod histories;
+pub(crate) mod lists;
+pub(crate) mod runs;
+pub(crate) mod sessions;
+pub(crate) mod stats;
+pub(crate) mod turns;

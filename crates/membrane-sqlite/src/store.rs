@@ -1,0 +1,183 @@
+//! The store's handle: changes go to the writer, reads to the readers.
+
+use std::ops::Range;
+use std::path::Path;
+
+use async_trait::async_trait;
+use membrane_core::branches::BranchNode;
+use membrane_core::checkpoint::Checkpoint;
+use membrane_core::crystal::Crystal;
+use membrane_core::history::{Cut, History, TurnMark, TurnRef};
+use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
+use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
+use membrane_core::run::{Piece, Run};
+use membrane_core::session::Session;
+use membrane_core::turn::KeptTurn;
+use membrane_store::{Change, Receipt, Store, StoreError, StoreStats, Thread};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::apply::Prepared;
+use crate::connection::open_reader;
+use crate::error::{OpenError, crowded};
+use crate::migrations::{self, MigrationStatus};
+use crate::options::SqliteOptions;
+use crate::read;
+use crate::readers::Readers;
+use crate::writer::{self, Request};
+
+/// A keep in one SQLite file. Share it through an `Arc`; dropping the last handle closes the file after
+/// what was asked for is done.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: mpsc::Sender<Request>,
+    readers: Readers,
+    options: SqliteOptions,
+}
+
+impl SqliteStore {
+    /// Opens the file, making it if it is missing, and brings its schema up to date. Needs a tokio
+    /// runtime with time enabled.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the file is then as it was.
+    pub async fn open(options: SqliteOptions) -> Result<Self, OpenError> {
+        let writer = writer::start(&options).await?;
+        let readers = Readers::start(&options)?;
+        Ok(Self { writer, readers, options })
+    }
+
+    /// Which steps of the schema a file holds. Changes nothing; a missing file holds none.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file is there but cannot be read as a database.
+    pub fn migration_status(path: &Path) -> Result<Vec<MigrationStatus>, OpenError> {
+        if !path.exists() {
+            let none = |step: &migrations::Migration| MigrationStatus {
+                version: step.version,
+                name: step.name,
+                applied_at: None,
+            };
+            return Ok(migrations::MIGRATIONS.iter().map(none).collect());
+        }
+        let conn = open_reader(&SqliteOptions::at(path))?;
+        Ok(migrations::status(&conn)?)
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        match self.writer.send_timeout(request(reply), self.options.busy_timeout).await {
+            Ok(()) => answer.await.unwrap_or(Err(StoreError::Closed)),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(crowded()),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(StoreError::Closed),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, change: Change) -> Result<Receipt, StoreError> {
+        let change = Box::new(Prepared::new(change)?);
+        self.ask(|reply| Request::Commit { change, reply }).await
+    }
+
+    async fn find_session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let id = id.clone();
+        self.readers.read(move |conn| read::sessions::find(conn, &id)).await
+    }
+
+    async fn load_thread(&self, id: &SessionId, range: Range<u64>) -> Result<Option<Thread>, StoreError> {
+        let id = id.clone();
+        self.readers.read(move |conn| read::turns::load_thread(conn, &id, range)).await
+    }
+
+    async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError> {
+        self.readers.read(move |conn| read::turns::load(conn, cut, range)).await
+    }
+
+    async fn find_history(&self, id: HistoryId) -> Result<Option<History>, StoreError> {
+        self.readers.read(move |conn| read::histories::find(conn, id)).await
+    }
+
+    async fn list_marks(&self, cut: Cut) -> Result<Vec<TurnMark>, StoreError> {
+        self.readers.read(move |conn| read::histories::list_marks(conn, cut)).await
+    }
+
+    async fn find_marks(&self, turns: &[TurnRef]) -> Result<Vec<TurnMark>, StoreError> {
+        let turns = turns.to_vec();
+        self.readers.read(move |conn| read::histories::find_marks(conn, &turns)).await
+    }
+
+    async fn list_sessions(
+        &self,
+        filter: &SessionFilter,
+        page: &PageRequest,
+    ) -> Result<SessionPage, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.readers.read(move |conn| read::lists::page(conn, &filter, &page)).await
+    }
+
+    async fn count_sessions(&self, filter: &SessionFilter) -> Result<u64, StoreError> {
+        let filter = filter.clone();
+        self.readers.read(move |conn| read::lists::count(conn, &filter)).await
+    }
+
+    async fn list_family(&self, family: &SessionId) -> Result<Vec<BranchNode>, StoreError> {
+        let family = family.clone();
+        self.readers.read(move |conn| read::sessions::family(conn, &family)).await
+    }
+
+    async fn list_checkpoints(&self, session: &SessionId) -> Result<Vec<Checkpoint>, StoreError> {
+        let session = session.clone();
+        self.readers.read(move |conn| read::checkpoints::list(conn, &session)).await
+    }
+
+    async fn find_checkpoint(
+        &self,
+        session: &SessionId,
+        id: &CheckpointId,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        let (session, id) = (session.clone(), id.clone());
+        self.readers.read(move |conn| read::checkpoints::find(conn, &session, &id)).await
+    }
+
+    async fn find_crystal(&self, session: &SessionId) -> Result<Option<Crystal>, StoreError> {
+        let session = session.clone();
+        self.readers.read(move |conn| read::checkpoints::find_crystal(conn, &session)).await
+    }
+
+    async fn find_run(&self, session: &SessionId) -> Result<Option<Run>, StoreError> {
+        let session = session.clone();
+        self.readers.read(move |conn| read::runs::find(conn, &session)).await
+    }
+
+    async fn list_pieces(&self, run: &RunId, from: u64) -> Result<Vec<Piece>, StoreError> {
+        let run = run.clone();
+        self.readers.read(move |conn| read::runs::pieces(conn, &run, from)).await
+    }
+
+    async fn list_stale_runs(&self, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError> {
+        let owners = owners.to_vec();
+        self.readers.read(move |conn| read::runs::stale(conn, &owners, limit)).await
+    }
+
+    async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError> {
+        self.readers.read(read::runs::owners).await
+    }
+
+    async fn stats(&self) -> Result<StoreStats, StoreError> {
+        let path = self.options.path.clone();
+        self.readers.read(move |conn| read::stats::stats(conn, &path)).await
+    }
+
+    async fn check(&self) -> Result<Vec<String>, StoreError> {
+        self.readers.read(read::check::check).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.readers.close().await;
+        self.ask(|reply| Request::Close { reply }).await
+    }
+}

@@ -1,0 +1,238 @@
+//! The writer: one thread, one connection, one transaction for all changes that are waiting.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use membrane_store::{Receipt, StoreError};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::apply::{self, Prepared};
+use crate::connection::open_writer;
+use crate::error::{Doing, OpenError, ends_transaction};
+use crate::migrations::migrate;
+use crate::options::SqliteOptions;
+
+/// How many times the threshold the log may grow while readers keep it from being reset, before the
+/// writer waits for them.
+const RESTART_FACTOR: u32 = 8;
+
+type Outcome = Result<Receipt, StoreError>;
+
+/// What is taken back when a change is refused after it has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undo {
+    /// The whole transaction.
+    Transaction,
+    /// That change.
+    Savepoint,
+}
+
+/// Why a transaction was taken back.
+#[derive(Debug)]
+enum Failure {
+    /// A change was refused after it had written.
+    Torn(StoreError),
+    /// The database failed.
+    Whole(StoreError),
+}
+
+impl Failure {
+    fn into_error(self) -> StoreError {
+        match self {
+            Self::Torn(error) | Self::Whole(error) => error,
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Whole(error)
+    }
+}
+
+/// What the writer is asked to do.
+pub(crate) enum Request {
+    /// Commit a change and say how it went.
+    Commit { change: Box<Prepared>, reply: oneshot::Sender<Outcome> },
+    /// Stop after everything that was asked before.
+    Close { reply: oneshot::Sender<Result<(), StoreError>> },
+}
+
+/// Starts the thread; it opens and migrates the file before this returns.
+pub(crate) async fn start(options: &SqliteOptions) -> Result<mpsc::Sender<Request>, OpenError> {
+    let (requests, inbox) = mpsc::channel(options.queue_len.max(1));
+    let (opened, is_open) = oneshot::channel();
+    let options = options.clone();
+    std::thread::Builder::new()
+        .name("membrane-writer".to_owned())
+        .spawn(move || match Writer::open(&options) {
+            Ok(writer) => {
+                if opened.send(Ok(())).is_ok() {
+                    writer.run(inbox);
+                }
+            }
+            Err(error) => {
+                // Nobody listens only if the opening was given up.
+                let _ = opened.send(Err(error));
+            }
+        })
+        .map_err(OpenError::Thread)?;
+    is_open.await.unwrap_or(Err(OpenError::Store(StoreError::Closed)))?;
+    Ok(requests)
+}
+
+struct Writer {
+    conn: Connection,
+    /// Pages in the write-ahead log after the newest commit.
+    log_pages: Arc<AtomicU32>,
+    checkpoint_pages: u32,
+    max_batch: usize,
+}
+
+impl Writer {
+    fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
+        let mut conn = open_writer(options)?;
+        migrate(&mut conn, &options.path)?;
+        let log_pages = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&log_pages);
+        // SQLite calls this after each commit; moving the log's content waits until answers are given.
+        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            seen.store(pages.unsigned_abs(), Ordering::Relaxed);
+            Ok(())
+        }))
+        .doing("watch the write-ahead log")?;
+        Ok(Self {
+            conn,
+            log_pages,
+            checkpoint_pages: options.checkpoint_pages.max(1),
+            max_batch: options.max_batch.max(1),
+        })
+    }
+
+    fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        let mut changes = Vec::new();
+        let mut replies = Vec::new();
+        while let Some(first) = inbox.blocking_recv() {
+            let mut closing = None;
+            let mut next = Some(first);
+            while let Some(request) = next {
+                match request {
+                    Request::Commit { change, reply } => {
+                        changes.push(*change);
+                        replies.push(reply);
+                    }
+                    Request::Close { reply } => closing = Some(reply),
+                }
+                let go_on = closing.is_none() && changes.len() < self.max_batch;
+                next = if go_on { inbox.try_recv().ok() } else { None };
+            }
+            if !changes.is_empty() {
+                let outcomes = self.commit_all(&changes);
+                changes.clear();
+                for (reply, outcome) in replies.drain(..).zip(outcomes) {
+                    // A caller that went away does not want to know.
+                    let _ = reply.send(outcome);
+                }
+                self.move_log_if_long();
+            }
+            if let Some(reply) = closing {
+                inbox.close();
+                let closed = self.conn.close().map_err(|(_, error)| error).doing("close the database");
+                let _ = reply.send(closed);
+                return;
+            }
+        }
+    }
+
+    /// Commits changes in one transaction. First without savepoints, which cost a tenth of the throughput:
+    /// most changes that are refused have written nothing yet. If one has, the transaction is done again
+    /// with a savepoint for each; if the transaction as a whole fails (a full disk, for one), its changes
+    /// are done one by one. So each gets its own outcome, and nothing of a refused one stays.
+    fn commit_all(&mut self, changes: &[Prepared]) -> Vec<Outcome> {
+        let together = match self.try_together(changes, Undo::Transaction) {
+            Err(Failure::Torn(_)) if changes.len() > 1 => self.try_together(changes, Undo::Savepoint),
+            together => together,
+        };
+        match together {
+            Ok(outcomes) => outcomes,
+            Err(failure) if changes.len() == 1 => vec![Err(failure.into_error())],
+            Err(failure) => {
+                let error = failure.into_error();
+                tracing::warn!(%error, changes = changes.len(), "a batch failed; its changes are done one by one");
+                let alone = |change| {
+                    self.try_together(std::slice::from_ref(change), Undo::Transaction)
+                        .map_err(Failure::into_error)
+                        .and_then(|mut outcomes| outcomes.pop().unwrap_or(Err(StoreError::Closed)))
+                };
+                changes.iter().map(alone).collect()
+            }
+        }
+    }
+
+    /// `Err` means that nothing of it was committed.
+    fn try_together(&self, changes: &[Prepared], undo: Undo) -> Result<Vec<Outcome>, Failure> {
+        execute(&self.conn, "BEGIN IMMEDIATE")?;
+        let done = changes.iter().map(|change| self.apply(change, undo)).collect::<Result<Vec<_>, _>>();
+        let done = done.and_then(|outcomes| {
+            execute(&self.conn, "COMMIT")?;
+            Ok(outcomes)
+        });
+        if done.is_err() && !self.conn.is_autocommit() {
+            // Some failures have rolled back already, and then there is nothing left to do.
+            execute(&self.conn, "ROLLBACK")?;
+        }
+        done
+    }
+
+    /// Applies one change; `Err` means that the whole transaction must be taken back.
+    fn apply(&self, change: &Prepared, undo: Undo) -> Result<Outcome, Failure> {
+        if undo == Undo::Savepoint {
+            execute(&self.conn, "SAVEPOINT change")?;
+        }
+        let changes_before = self.conn.total_changes();
+        let outcome = apply::apply(&self.conn, change);
+        match (outcome, undo) {
+            (Err(error), _) if ends_transaction(&error) => Err(Failure::Whole(error)),
+            (Err(error), Undo::Transaction) if self.conn.total_changes() != changes_before => {
+                Err(Failure::Torn(error))
+            }
+            (Err(error), Undo::Savepoint) => {
+                execute(&self.conn, "ROLLBACK TO change")?;
+                execute(&self.conn, "RELEASE change")?;
+                Ok(Err(error))
+            }
+            (outcome, Undo::Savepoint) => {
+                execute(&self.conn, "RELEASE change")?;
+                Ok(outcome)
+            }
+            (outcome, Undo::Transaction) => Ok(outcome),
+        }
+    }
+
+    /// Moves the log's content into the main file once it is long. Reading transactions may keep the log
+    /// from starting over; once it is far too long, wait for them.
+    fn move_log_if_long(&self) {
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        if pages < self.checkpoint_pages {
+            return;
+        }
+        let mode = if pages < self.checkpoint_pages.saturating_mul(RESTART_FACTOR) {
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        } else {
+            "PRAGMA wal_checkpoint(RESTART)"
+        };
+        let moved = self
+            .conn
+            .prepare_cached(mode)
+            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)));
+        if let Err(error) = moved {
+            // Every commit is safe in the log; the next one tries again.
+            tracing::warn!(%error, log.pages = pages, "the write-ahead log could not be moved into the main file");
+        }
+    }
+}
+
+fn execute(conn: &Connection, sql: &'static str) -> Result<(), StoreError> {
+    conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map(|_| ()).doing(sql)
+}
