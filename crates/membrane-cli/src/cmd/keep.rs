@@ -1,0 +1,107 @@
+//! `feedback`, `delete`, and what concerns the whole keep: `migrate` and `check`.
+
+use serde_json::json;
+
+use super::{Keep, session_id};
+use crate::args::Feedback;
+use crate::config::Database;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{text, wire, wiring};
+
+pub(super) async fn feedback(keep: &Keep, args: Feedback, output: &mut Output) -> Result<(), Failure> {
+    let id = session_id(&args.id)?;
+    let result = keep.chat.feedback(&id, args.turn, args.signal.into(), args.comment, None).await?;
+    if output.is_json() {
+        let session = keep.chat.find_session(&id).await?.ok_or_else(|| super::not_found(&id))?;
+        return output.document(&wire::FeedbackView {
+            turn_number: result.turn.number,
+            signals: wire::signals(&result.turn.signals),
+            evidence: wire::EvidenceView(&session),
+        });
+    }
+    output.line(&format!(
+        "evidence of {} is {:.2} now",
+        text::printable(&args.id),
+        result.evidence.confidence()
+    ))
+}
+
+pub(super) async fn delete(keep: &Keep, id: &str, output: &mut Output) -> Result<(), Failure> {
+    let id = session_id(id)?;
+    keep.chat.delete_session(&id).await?;
+    if output.is_json() {
+        return output.document(&json!({"deleted": id.as_str()}));
+    }
+    output.line(&format!("deleted {}", text::printable(id.as_str())))
+}
+
+pub(super) async fn check(keep: &Keep, output: &mut Output) -> Result<(), Failure> {
+    let findings = keep.chat.check().await?;
+    let stats = keep.chat.stats().await?;
+    if output.is_json() {
+        output.document(&json!({
+            "findings": findings,
+            "stats": {
+                "sessions": stats.sessions,
+                "turns_shown": stats.turns_shown,
+                "turns_stored": stats.turns_stored,
+                "histories": stats.histories,
+                "slices": stats.slices,
+                "runs": stats.runs,
+                "bytes": stats.bytes,
+            },
+        }))?;
+    } else {
+        for finding in &findings {
+            output.line(&text::printable(finding))?;
+        }
+        if findings.is_empty() {
+            output.line(&format!(
+                "nothing contradicts: {}, {} stored once each",
+                text::count(stats.sessions, "session"),
+                text::count(stats.turns_stored, "turn"),
+            ))?;
+        }
+    }
+    match findings.len() {
+        0 => Ok(()),
+        count => Err(Failure::failed(
+            "inconsistent",
+            format!(
+                "{count} rows or more contradict others; keep a copy of the file and report the lines above"
+            ),
+        )),
+    }
+}
+
+pub(super) fn migrated(database: &Database, output: &mut Output) -> Result<(), Failure> {
+    if *database == Database::Memory {
+        return output.note("memory: has no schema; there is nothing to do");
+    }
+    migration_status(database, output)
+}
+
+pub(super) fn migration_status(database: &Database, output: &mut Output) -> Result<(), Failure> {
+    let steps = wiring::migration_status(database)?;
+    if output.is_json() {
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|step| json!({"version": step.version, "name": step.name, "applied_at": step.applied_at}))
+            .collect();
+        return output.document(&json!({"migrations": steps}));
+    }
+    for step in steps {
+        let applied = step.applied_at.map_or("not applied".to_owned(), |at| format!("applied {at}"));
+        output.line(&format!("{}  {}  {applied}", step.version, step.name))?;
+    }
+    Ok(())
+}
+
+pub(super) fn print_schema(output: &mut Output) -> Result<(), Failure> {
+    let sql = wiring::schema_sql();
+    if output.is_json() {
+        return output.document(&json!({"sql": sql}));
+    }
+    output.raw(&sql)
+}

@@ -1,0 +1,84 @@
+//! The commands: each turns its arguments into one or two calls of the library and prints the answer.
+
+mod append;
+mod branching;
+mod checkpoints;
+mod keep;
+mod lines;
+mod reading;
+
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use membrane::{Chat, SessionId, Store};
+
+use crate::args::{Cli, Command};
+use crate::config::Database;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::wiring::{self, Missing};
+
+/// An open keep.
+struct Keep {
+    chat: Chat,
+    store: Arc<dyn Store>,
+}
+
+pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
+    if let Command::Migrate { print_sql: true, .. } = cli.command {
+        return keep::print_schema(output);
+    }
+    let database = Database::choose(cli.database_url.as_deref())?;
+    if let Command::Migrate { status: true, .. } = cli.command {
+        return keep::migration_status(&database, output);
+    }
+    let missing = match &cli.command {
+        Command::Migrate { .. } => Missing::Create,
+        Command::Append(append) if append.new => Missing::Create,
+        _ => Missing::Refuse,
+    };
+    let store = wiring::open(&database, missing).await?;
+    let keep = Keep { chat: Chat::create(Arc::clone(&store)), store };
+    let ended = dispatch(&keep, &database, cli.command, output).await;
+    let closed = keep.chat.close().await.map_err(Failure::from);
+    ended.and(closed)
+}
+
+async fn dispatch(
+    keep: &Keep,
+    database: &Database,
+    command: Command,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    match command {
+        Command::Sessions(args) => reading::sessions(keep, args, output).await,
+        Command::Show(args) => reading::show(keep, &args, output).await,
+        Command::Append(args) => append::append(keep, args, output).await,
+        Command::Fork(args) => branching::fork(keep, args, output).await,
+        Command::Rewind(args) => branching::rewind(keep, &args, output).await,
+        Command::Merge(args) => branching::merge(keep, args, output).await,
+        Command::Diff { left, right } => branching::diff(keep, &left, &right, output).await,
+        Command::Branches { id } => branching::branches(keep, &id, output).await,
+        Command::Checkpoint(args) => checkpoints::checkpoint(keep, args, output).await,
+        Command::Restore { id, checkpoint } => checkpoints::restore(keep, &id, &checkpoint, output).await,
+        Command::Feedback(args) => keep::feedback(keep, args, output).await,
+        Command::Delete { id } => keep::delete(keep, &id, output).await,
+        Command::Migrate { .. } => keep::migrated(database, output),
+        Command::Check => keep::check(keep, output).await,
+        Command::Completions { shell } => completions(shell, output),
+    }
+}
+
+pub(crate) fn completions(shell: clap_complete::Shell, output: &mut Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "membrane", &mut script);
+    output.raw(&String::from_utf8_lossy(&script))
+}
+
+fn session_id(text: &str) -> Result<SessionId, Failure> {
+    Ok(SessionId::parse(text)?)
+}
+
+fn not_found(id: &SessionId) -> Failure {
+    membrane::ChatError::NotFound { subject: membrane::Subject::Session, id: id.to_string() }.into()
+}
