@@ -1,0 +1,57 @@
+//! Floors and Membrane side by side: each figure is a ratio of two measurements of one run, taken in turn.
+//!
+//! `cargo run --release -p membrane-bench` measures everything; `-- append load` only those parts;
+//! `-- thresholds` tries sizes of the write-ahead log. Files go to a fresh folder in the current one.
+#![expect(clippy::print_stdout, reason = "printing figures is what this binary does")]
+
+mod append;
+mod constant;
+mod disk;
+mod floor;
+mod keep;
+mod list;
+mod load;
+mod measure;
+mod report;
+
+use std::path::Path;
+
+use report::Report;
+
+/// Anything that ends the run.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const PARTS: &[&str] = &["append", "constant", "load", "list"];
+
+fn main() -> Result<(), Failure> {
+    let mut parts: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = parts.iter().find(|part| *part != "thresholds" && !PARTS.contains(&part.as_str()))
+    {
+        return Err(format!("{unknown:?} is no part; name any of: {}, thresholds", PARTS.join(", ")).into());
+    }
+    if parts.is_empty() {
+        parts = PARTS.iter().map(ToString::to_string).collect();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let folder = tempfile::Builder::new().prefix("membrane-bench-").tempdir_in(".")?;
+    let report = runtime.block_on(measure_parts(&parts, folder.path()))?;
+    print!("{report}");
+    if report.is_valid() { Ok(()) } else { Err("the run is invalid: see above".into()) }
+}
+
+async fn measure_parts(parts: &[String], folder: &Path) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    let syncs = disk::syncs_per_second(folder)?;
+    report.note(format!("fdatasync of 4 KiB appends: {syncs:.0}/s"));
+    for part in parts {
+        println!("measuring: {part}");
+        match part.as_str() {
+            "append" => append::measure(folder, syncs, &mut report).await?,
+            "constant" => constant::measure(folder, &mut report).await?,
+            "load" => load::measure(folder, &mut report).await?,
+            "list" => list::measure(folder, &mut report).await?,
+            _ => append::measure_thresholds(folder, &mut report).await?,
+        }
+    }
+    Ok(report)
+}
