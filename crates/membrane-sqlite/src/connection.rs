@@ -53,9 +53,9 @@ pub(crate) fn make_writer(conn: &Connection, options: &SqliteOptions) -> Result<
     Ok(())
 }
 
-/// The file's write-ahead log.
+/// The file's write-ahead log; beside the file itself, wherever links led to it.
 pub(crate) fn log_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+    let mut name = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
     name.push("-wal");
     name.into()
 }

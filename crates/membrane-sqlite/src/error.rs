@@ -85,11 +85,17 @@ pub(crate) fn store_error(doing: &'static str, error: rusqlite::Error) -> StoreE
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => held(),
         Some(ErrorCode::DiskFull) => StoreError::StorageFull,
+        // No room for the index of the write-ahead log, which SQLite reports in this way.
+        _ if is_full_index(&error) => StoreError::StorageFull,
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             StoreError::inconsistent(FILE, "-", error)
         }
         _ => StoreError::Backend { doing, source: Box::new(error) },
     }
+}
+
+fn is_full_index(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|failure| failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// Another process holds the database for longer than the configured time.

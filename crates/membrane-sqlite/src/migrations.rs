@@ -10,7 +10,7 @@ use membrane_store::StoreError;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Doing, OpenError};
+use crate::error::{Doing, OpenError, open_error};
 
 /// The lowest number of ours.
 const FIRST: i64 = 1001;
@@ -57,82 +57,100 @@ impl Migration {
     }
 }
 
+/// Refuses a file that is not ours to write to: another make's, a newer one, an edited one. Only reads, and
+/// in one snapshot: another process may be making the schema at this moment.
+pub(crate) fn inspect_in_snapshot(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    let tx = conn.unchecked_transaction().map_err(|error| open_error(path, READING, error))?;
+    inspect(&tx, path)?;
+    tx.commit().map_err(|error| open_error(path, READING, error))
+}
+
+fn inspect(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    let applied = applied(conn, path)?;
+    for (version, checksum, _) in &applied {
+        let Some(step) = MIGRATIONS.iter().find(|step| step.version == *version) else { continue };
+        if *checksum != step.checksum() {
+            return Err(OpenError::ChecksumMismatch {
+                path: path.to_owned(),
+                version: *version,
+                found: checksum.clone(),
+                known: step.checksum(),
+            });
+        }
+    }
+    let known = MIGRATIONS.iter().map(|step| step.version).max().unwrap_or(0);
+    if let Some(found) = applied.iter().map(|(version, ..)| *version).max().filter(|found| *found > known) {
+        return Err(OpenError::TooNew { path: path.to_owned(), found, known });
+    }
+    if applied.is_empty() { refuse_foreign_tables(conn, path) } else { Ok(()) }
+}
+
 /// Brings the file up to date. Two processes may try at once; the second finds it done.
 pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let doing = "bring the schema up to date";
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).doing(doing)?;
+    // Once more under the lock: another process may have been here meanwhile.
+    inspect(&tx, path)?;
     prepare_version_table(&tx)?;
+    let applied = applied(&tx, path)?;
     for step in MIGRATIONS {
-        let applied: Option<String> = tx
-            .query_row("SELECT checksum FROM schema_version WHERE version = ?1", [step.version], |row| {
-                row.get(0)
-            })
-            .optional()
-            .doing(doing)?;
-        match applied {
-            Some(checksum) if checksum == step.checksum() => {}
-            Some(found) => {
-                return Err(OpenError::ChecksumMismatch {
-                    path: path.to_owned(),
-                    version: step.version,
-                    found,
-                    known: step.checksum(),
-                });
-            }
-            None => {
-                if step.version == FIRST {
-                    refuse_foreign_tables(&tx, path)?;
-                }
-                tx.execute_batch(step.sql).doing(doing)?;
-                tx.execute(
-                    "INSERT INTO schema_version (version, applied_at, name, checksum) VALUES (?1, ?2, ?3, ?4)",
-                    params![step.version, SystemClock.now().to_string(), step.name, step.checksum()],
-                )
-                .doing(doing)?;
-            }
+        if applied.iter().any(|(version, ..)| *version == step.version) {
+            continue;
         }
-    }
-    let newest: Option<i64> =
-        tx.query_row("SELECT max(version) FROM schema_version", [], |row| row.get(0)).doing(doing)?;
-    let known = MIGRATIONS.iter().map(|step| step.version).max().unwrap_or(0);
-    if let Some(found) = newest.filter(|found| *found > known) {
-        return Err(OpenError::TooNew { path: path.to_owned(), found, known });
+        tx.execute_batch(step.sql).doing(doing)?;
+        tx.execute(
+            "INSERT INTO schema_version (version, applied_at, name, checksum) VALUES (?1, ?2, ?3, ?4)",
+            params![step.version, SystemClock.now().to_string(), step.name, step.checksum()],
+        )
+        .doing(doing)?;
     }
     tx.commit().doing(doing)?;
     Ok(())
 }
 
 /// What is applied and what is not. Changes nothing.
-pub(crate) fn status(conn: &Connection) -> Result<Vec<MigrationStatus>, StoreError> {
-    let doing = "read the schema's version";
-    let has_table = has_column(conn, "checksum")?;
-    MIGRATIONS
-        .iter()
-        .map(|step| {
-            let applied_at = if has_table {
-                conn.query_row(
-                    "SELECT applied_at FROM schema_version WHERE version = ?1",
-                    [step.version],
-                    |row| row.get(0),
-                )
-                .optional()
-                .doing(doing)?
-            } else {
-                None
-            };
-            Ok(MigrationStatus { version: step.version, name: step.name, applied_at })
-        })
-        .collect()
+pub(crate) fn status(conn: &Connection, path: &Path) -> Result<Vec<MigrationStatus>, OpenError> {
+    let applied = applied(conn, path)?;
+    let status = |step: &Migration| MigrationStatus {
+        version: step.version,
+        name: step.name,
+        applied_at: applied.iter().find(|row| row.0 == step.version).map(|row| row.2.clone()),
+    };
+    Ok(MIGRATIONS.iter().map(status).collect())
 }
 
-fn has_column(conn: &Connection, column: &str) -> Result<bool, StoreError> {
-    conn.query_row(
-        "SELECT count(*) FROM pragma_table_info('schema_version') WHERE name = ?1",
-        [column],
-        |row| row.get::<_, i64>(0),
-    )
-    .map(|count| count > 0)
-    .doing("read the schema's version")
+/// Rows of ours in `schema_version`: number, checksum, and when it was applied.
+fn applied(conn: &Connection, path: &Path) -> Result<Vec<(i64, String, String)>, OpenError> {
+    let columns = version_columns(conn, path)?;
+    if columns.is_empty() {
+        return Ok(Vec::new());
+    }
+    let foreign = || OpenError::ForeignTables { path: path.to_owned(), table: "schema_version".to_owned() };
+    if !["version", "applied_at"].iter().all(|name| columns.iter().any(|column| column == name)) {
+        return Err(foreign());
+    }
+    // A file of kgents has no checksums, and no numbers as high as ours.
+    let checksum = if columns.iter().any(|column| column == "checksum") { "checksum" } else { "NULL" };
+    let sql = format!(
+        "SELECT version, coalesce({checksum}, 'none'), coalesce(applied_at, '') FROM schema_version \
+         WHERE version >= ?1 ORDER BY version"
+    );
+    let rows = conn.prepare(&sql).and_then(|mut statement| {
+        statement.query_map([FIRST], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+    });
+    rows.map_err(|error| match error {
+        rusqlite::Error::InvalidColumnType(..) => foreign(),
+        error => open_error(path, READING, error),
+    })
+}
+
+const READING: &str = "read the schema's version";
+
+/// The columns of `schema_version`; none if there is no such table.
+fn version_columns(conn: &Connection, path: &Path) -> Result<Vec<String>, OpenError> {
+    conn.prepare("SELECT name FROM pragma_table_info('schema_version')")
+        .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+        .map_err(|error| open_error(path, READING, error))
 }
 
 /// Makes the table, or adds our columns to the one that is there; its rows stay as they are.
@@ -143,7 +161,14 @@ fn prepare_version_table(conn: &Connection) -> Result<(), StoreError> {
     )
     .doing(doing)?;
     for column in ["name", "checksum"] {
-        if !has_column(conn, column)? {
+        let is_there: bool = conn
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM pragma_table_info('schema_version') WHERE name = ?1)",
+                [column],
+                |row| row.get(0),
+            )
+            .doing(doing)?;
+        if !is_there {
             conn.execute_batch(&format!("ALTER TABLE schema_version ADD COLUMN {column} TEXT"))
                 .doing(doing)?;
         }
@@ -151,19 +176,24 @@ fn prepare_version_table(conn: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// A new schema needs all of its names; tables of others beside them are no hindrance.
 fn refuse_foreign_tables(conn: &Connection, path: &Path) -> Result<(), OpenError> {
-    let table: Option<String> = conn
-        .query_row(
-            "SELECT name FROM sqlite_schema WHERE name IN
-                ('chat_sessions', 'chat_turns', 'chat_crystals', 'chat_checkpoints', 'turns', 'segments',
-                 'histories', 'slices', 'runs')",
-            [],
-            |row| row.get(0),
-        )
-        .optional()
-        .doing("look for tables of another make")?;
-    match table {
-        Some(table) => Err(OpenError::ForeignTables { path: path.to_owned(), table }),
-        None => Ok(()),
+    let doing = "look for tables of another make";
+    let ours = Connection::open_in_memory().doing(doing)?;
+    ours.execute_batch(&sql()).doing(doing)?;
+    let names = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+                 ORDER BY type = 'table' DESC, name";
+    let mut names = ours.prepare(names).doing(doing)?;
+    let mut names = names.query([]).doing(doing)?;
+    let mut look = conn
+        .prepare("SELECT name FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE")
+        .map_err(|error| open_error(path, doing, error))?;
+    while let Some(row) = names.next().doing(doing)? {
+        let name: String = row.get(0).doing(doing)?;
+        let found: Option<String> = look.query_row([&name], |row| row.get(0)).optional().doing(doing)?;
+        if let Some(table) = found {
+            return Err(OpenError::ForeignTables { path: path.to_owned(), table });
+        }
     }
+    Ok(())
 }

@@ -61,8 +61,10 @@ impl Readers {
         };
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |conn| {
-            // A caller that went away needs no answer.
-            let _ = reply.send(in_snapshot(conn, read));
+            // A caller that went away needs no answer, and costs no reading if it went before its turn came.
+            if !reply.is_closed() {
+                let _ = reply.send(in_snapshot(conn, read));
+            }
             // Held until now, so that calls that were given up count as long as they wait.
             drop(place);
         });

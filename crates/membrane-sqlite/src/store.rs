@@ -14,10 +14,11 @@ use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
 use membrane_store::{Change, Receipt, Store, StoreError, StoreStats, Thread};
+use rusqlite::OpenFlags;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::Prepared;
-use crate::connection::open_reader;
+use crate::connection::open_to_look;
 use crate::error::{OpenError, crowded};
 use crate::migrations::{self, MigrationStatus};
 use crate::options::SqliteOptions;
@@ -59,8 +60,8 @@ impl SqliteStore {
             };
             return Ok(migrations::MIGRATIONS.iter().map(none).collect());
         }
-        let conn = open_reader(&SqliteOptions::at(path))?;
-        Ok(migrations::status(&conn)?)
+        let conn = open_to_look(&SqliteOptions::at(path), OpenFlags::empty())?;
+        migrations::status(&conn, path)
     }
 
     async fn ask<T>(

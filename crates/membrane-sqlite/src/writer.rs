@@ -2,20 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use membrane_store::{Receipt, StoreError};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::{self, Prepared};
-use crate::connection::open_writer;
-use crate::error::{Doing, OpenError, ends_transaction};
-use crate::migrations::migrate;
+use crate::connection::{make_folder, make_writer, open_to_look, wait_politely};
+use crate::error::{Doing, OpenError, ends_transaction, held};
+use crate::migrations::{inspect_in_snapshot, migrate};
 use crate::options::SqliteOptions;
 
 /// How many times the threshold the log may grow while readers keep it from being reset, before the
 /// writer waits for them.
 const RESTART_FACTOR: u32 = 8;
+
+/// How long it waits for them. Membrane's own readers take milliseconds; another program may hold a
+/// snapshot for ever, and must not stop every commit.
+const RESTART_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Into how many parts the threshold is divided between two tries while readers keep the log from being
+/// reset: each try syncs two files.
+const RETRY_FRACTION: u32 = 8;
 
 type Outcome = Result<Receipt, StoreError>;
 
@@ -87,13 +96,23 @@ struct Writer {
     /// Pages in the write-ahead log after the newest commit.
     log_pages: Arc<AtomicU32>,
     checkpoint_pages: u32,
+    /// The length of the log, in pages, from which on its content moves; later than the threshold after a
+    /// move that readers kept from resetting the log.
+    move_at: u32,
+    /// The length from which on the writer waits for readers.
+    wait_at: u32,
     max_batch: usize,
+    busy_timeout: Duration,
 }
 
 impl Writer {
     fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
-        let mut conn = open_writer(options)?;
+        make_folder(options)?;
+        let mut conn = open_to_look(options, OpenFlags::SQLITE_OPEN_CREATE)?;
+        inspect_in_snapshot(&conn, &options.path)?;
+        make_writer(&conn, options)?;
         migrate(&mut conn, &options.path)?;
+        let checkpoint_pages = options.checkpoint_pages.max(1);
         let log_pages = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&log_pages);
         // SQLite calls this after each commit; moving the log's content waits until answers are given.
@@ -105,8 +124,11 @@ impl Writer {
         Ok(Self {
             conn,
             log_pages,
-            checkpoint_pages: options.checkpoint_pages.max(1),
+            checkpoint_pages,
+            move_at: checkpoint_pages,
+            wait_at: checkpoint_pages.saturating_mul(RESTART_FACTOR),
             max_batch: options.max_batch.max(1),
+            busy_timeout: options.busy_timeout,
         })
     }
 
@@ -160,12 +182,20 @@ impl Writer {
             Err(failure) => {
                 let error = failure.into_error();
                 tracing::warn!(%error, changes = changes.len(), "a batch failed; its changes are done one by one");
-                let alone = |change| {
-                    self.try_together(std::slice::from_ref(change), Undo::Transaction)
+                let mut is_held = matches!(error, StoreError::Unavailable { .. });
+                let mut alone = |change| {
+                    if is_held {
+                        // All of them have waited; that each waits once more would keep the last for minutes.
+                        return Err(held());
+                    }
+                    let outcome = self
+                        .try_together(std::slice::from_ref(change), Undo::Transaction)
                         .map_err(Failure::into_error)
-                        .and_then(|mut outcomes| outcomes.pop().unwrap_or(Err(StoreError::Closed)))
+                        .and_then(|mut outcomes| outcomes.pop().unwrap_or(Err(StoreError::Closed)));
+                    is_held = matches!(outcome, Err(StoreError::Unavailable { .. }));
+                    outcome
                 };
-                changes.iter().map(alone).collect()
+                changes.iter().map(&mut alone).collect()
             }
         }
     }
@@ -211,25 +241,44 @@ impl Writer {
     }
 
     /// Moves the log's content into the main file once it is long. Reading transactions may keep the log
-    /// from starting over; once it is far too long, wait for them.
-    fn move_log_if_long(&self) {
+    /// from starting over; once it is far too long, wait for them, but not for ever and not each time.
+    fn move_log_if_long(&mut self) {
         let pages = self.log_pages.load(Ordering::Relaxed);
         if pages < self.checkpoint_pages {
+            // It has started over.
+            self.move_at = self.checkpoint_pages;
+            self.wait_at = self.checkpoint_pages.saturating_mul(RESTART_FACTOR);
+        }
+        if pages < self.move_at {
             return;
         }
-        let mode = if pages < self.checkpoint_pages.saturating_mul(RESTART_FACTOR) {
-            "PRAGMA wal_checkpoint(PASSIVE)"
+        self.move_at =
+            pages.saturating_add(self.checkpoint_pages / RETRY_FRACTION).max(self.checkpoint_pages);
+        let moved = if pages < self.wait_at {
+            self.move_log("PRAGMA wal_checkpoint(PASSIVE)")
         } else {
-            "PRAGMA wal_checkpoint(RESTART)"
+            self.wait_at = pages.saturating_mul(2);
+            self.move_log_after_readers()
         };
-        let moved = self
-            .conn
-            .prepare_cached(mode)
-            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)));
         if let Err(error) = moved {
-            // Every commit is safe in the log; the next one tries again.
+            // Every commit is safe in the log; a later one tries again.
             tracing::warn!(%error, log.pages = pages, "the write-ahead log could not be moved into the main file");
         }
+    }
+
+    fn move_log_after_readers(&mut self) -> Result<(), StoreError> {
+        wait_politely(&mut self.conn, RESTART_PATIENCE.min(self.busy_timeout))?;
+        let moved = self.move_log("PRAGMA wal_checkpoint(RESTART)");
+        wait_politely(&mut self.conn, self.busy_timeout)?;
+        moved
+    }
+
+    /// Whether all of it was moved is seen by its length after the next commit.
+    fn move_log(&self, pragma: &'static str) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(pragma)
+            .and_then(|mut statement| statement.query_row([], |_| Ok(())))
+            .doing("move the write-ahead log into the main file")
     }
 }
 

@@ -70,9 +70,7 @@ pub(super) fn remember(tx: &Tx<'_>, key: &IdempotencyKey, stamps: &[SessionStamp
                 "INSERT INTO idempotency_key_creations (created_session_id, route, session_id, key) \
                  VALUES (?1, ?2, ?3, ?4)",
             )
-            .and_then(|mut statement| {
-                statement.execute([created.as_str(), &key.route, scope(key), &key.key])
-            })
+            .and_then(|mut statement| statement.execute([created.as_str(), &key.route, scope(key), &key.key]))
             .doing("remember an idempotency key's sessions")?;
     }
     Ok(())

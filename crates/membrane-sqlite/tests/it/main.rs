@@ -3,4 +3,16 @@
 //!
 //! What a session means is not tested here; `membrane-core` and the suite do that.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod batches;
+mod closing;
 mod conformance;
+mod foreign_files;
+mod keep;
+mod log;
+mod migrations;
+mod plans;
+mod readers;
+mod sql_readers;
+mod waiting;
