@@ -81,7 +81,7 @@ pub enum SmallDiskError {
 }
 
 /// A file system of a few MiB that nobody else uses.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SmallDisk {
     path: PathBuf,
 }
@@ -216,7 +216,15 @@ impl Ballast {
         self.n_bytes
     }
 
-    /// Gives the room back.
+    /// Gives back `n_bytes` of the room, or all that is left.
+    pub fn shrink(&mut self, n_bytes: u64) -> io::Result<()> {
+        let n_bytes = self.n_bytes.saturating_sub(n_bytes);
+        File::options().write(true).open(&self.path)?.set_len(n_bytes)?;
+        self.n_bytes = n_bytes;
+        Ok(())
+    }
+
+    /// Gives all of the room back.
     pub fn remove(self) -> io::Result<()> {
         fs::remove_file(self.path)
     }

@@ -212,7 +212,24 @@ impl Writer {
             // Some failures have rolled back already, and then there is nothing left to do.
             execute(&self.conn, "ROLLBACK")?;
         }
+        if matches!(done, Err(Failure::Whole(StoreError::StorageFull | StoreError::Backend { .. }))) {
+            self.erase_refused_commit();
+        }
         done
+    }
+
+    /// A commit that was written but not synced, or that found room in the log and none for the log's
+    /// index, is refused and yet stands whole in the log: a process that opens the file after a kill would
+    /// take it for a commit. The smallest commit there is takes its place; one that fails for the same reason
+    /// has overwritten it all the same, and one that finds no room in the log has nothing to overwrite.
+    fn erase_refused_commit(&self) {
+        let rewritten = self
+            .conn
+            .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+            .and_then(|version| self.conn.pragma_update(None, "user_version", version));
+        if let Err(error) = rewritten {
+            tracing::debug!(%error, "no room to commit anything");
+        }
     }
 
     /// Applies one change; `Err` means that the whole transaction must be taken back.

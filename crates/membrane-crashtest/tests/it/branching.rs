@@ -137,8 +137,7 @@ pub(crate) async fn play(chat: &Chat, entry: Entry) -> Result<(), Failure> {
 }
 
 async fn find(chat: &Chat, writer: u32, branch_name: String) -> Result<SessionId, Failure> {
-    let filter =
-        SessionFilter { project_id: Some(project(writer)), branch_name: Some(branch_name.clone()) };
+    let filter = SessionFilter { project_id: Some(project(writer)), branch_name: Some(branch_name.clone()) };
     let page = chat.list_sessions(&filter, &PageRequest::first(2)).await?;
     match <[_; 1]>::try_from(page.sessions) {
         Ok([session]) => Ok(session.id),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use membrane::{
-    Appended, Chat, ChatError, NewSessionOptions, NewTurn, PageRequest, SessionFilter, SessionId,
+    Appended, Chat, ChatError, NewSessionOptions, NewTurn, PageRequest, Session, SessionFilter, SessionId,
     WriteOptions,
 };
 use membrane_crashtest::campaign::Failure;
@@ -78,7 +78,7 @@ pub(crate) async fn entries_of(chat: &Chat, id: &SessionId) -> Result<Option<Vec
         }
         entries.push(entry);
     }
-    let turn_count = session.record().map(|record| record.turn_count());
+    let turn_count = session.record().map(Session::turn_count);
     if turn_count != Some(entries.len() as u64) {
         return Err(format!("session {id} counts {turn_count:?} turns and shows {}", entries.len()).into());
     }
@@ -131,6 +131,19 @@ pub(crate) fn in_order(entries: &[Entry]) -> Result<(), Failure> {
             && before.number >= entry.number
         {
             return Err(format!("{entry} stands after {before}").into());
+        }
+    }
+    Ok(())
+}
+
+/// A writer makes an entry when the one before is kept: each writer's entries are 1, 2, 3 and so on.
+pub(crate) fn must_be_whole(entries: &[Entry]) -> Result<(), Failure> {
+    let mut n_of = BTreeMap::<u32, u64>::new();
+    for entry in entries {
+        let n = n_of.entry(entry.writer).or_default();
+        *n += 1;
+        if *n != entry.number {
+            return Err(format!("{entry} stands at place {n} of its writer's").into());
         }
     }
     Ok(())

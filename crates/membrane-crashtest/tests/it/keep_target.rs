@@ -2,15 +2,16 @@
 //!
 //! Not here: cutting and judging (`membrane_crashtest::campaign`).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use membrane::NewTurn;
+use membrane::{Chat, NewTurn, SessionId, WriteOptions};
 use membrane_crashtest::campaign::{Failure, Target};
 use membrane_crashtest::entry::Entry;
 use membrane_sqlite::{SqliteOptions, Synchronous};
 
 use crate::branching::{self, Branches};
-use crate::keep::{self, Keep, PATIENCE};
+use crate::keep::{self, Keep, Listed, PATIENCE};
 
 /// Pages in the write-ahead log at which it is moved into the main file. Small, so that a short recording
 /// holds many such moves and restarts of the log, where most syncs are at stake.
@@ -76,7 +77,7 @@ impl Target for KeepTarget {
             if branches(entry.writer) {
                 return branching::play(&keep.chat, entry).await;
             }
-            let id = membrane::SessionId::parse(&shared_session(entry.writer))?;
+            let id = SessionId::parse(&shared_session(entry.writer))?;
             keep::append(&keep.chat, &id, entry).await?;
             Ok(())
         })
@@ -102,27 +103,19 @@ impl Target for KeepTarget {
 impl KeepTarget {
     /// What every writer finds. Entries of plain writers are those that their session shows; those of
     /// branching writers are the steps that their sessions, taken together, show as done.
-    async fn list(&self, chat: &membrane::Chat) -> Result<Vec<Entry>, Failure> {
+    async fn list(&self, chat: &Chat) -> Result<Vec<Entry>, Failure> {
         let mut survivors = Vec::new();
-        let mut by_writer = std::collections::BTreeMap::<u32, Branches>::new();
+        let mut by_writer = BTreeMap::<u32, Branches>::new();
         for listed in keep::list_all(chat).await? {
-            match listed.project {
-                Some(project) => {
-                    let writer: u32 = project.strip_prefix("writer ").ok_or("a foreign project")?.parse()?;
-                    let twice = by_writer.entry(writer).or_default().insert(listed.branch_name, listed.entries);
-                    if twice.is_some() {
-                        return Err(format!("a branch of writer {writer} is there twice").into());
-                    }
-                }
-                None => {
-                    let is_foreign =
-                        |entry: &&Entry| listed.id.as_str() != shared_session(entry.writer) || branches(entry.writer);
-                    if let Some(foreign) = listed.entries.iter().find(is_foreign) {
-                        return Err(format!("{foreign} stands in session {}", listed.id).into());
-                    }
-                    must_be_whole(&listed.entries)?;
-                    survivors.extend(listed.entries);
-                }
+            let Some(project) = &listed.project else {
+                must_be_of_plain_writers(&listed)?;
+                survivors.extend(listed.entries);
+                continue;
+            };
+            let writer: u32 = project.strip_prefix("writer ").ok_or("a foreign project")?.parse()?;
+            let twice = by_writer.entry(writer).or_default().insert(listed.branch_name, listed.entries);
+            if twice.is_some() {
+                return Err(format!("a branch of writer {writer} is there twice").into());
             }
         }
         for (writer, found) in by_writer {
@@ -133,23 +126,19 @@ impl KeepTarget {
     }
 }
 
-/// A writer makes an entry when the one before is kept: each writer's entries are 1, 2, 3 and so on.
-fn must_be_whole(entries: &[Entry]) -> Result<(), Failure> {
-    let mut n_of = std::collections::BTreeMap::<u32, u64>::new();
-    for entry in entries {
-        let n = n_of.entry(entry.writer).or_default();
-        *n += 1;
-        if *n != entry.number {
-            return Err(format!("{entry} stands at place {n} of its writer's").into());
-        }
+fn must_be_of_plain_writers(listed: &Listed) -> Result<(), Failure> {
+    let is_foreign =
+        |entry: &&Entry| listed.id.as_str() != shared_session(entry.writer) || branches(entry.writer);
+    match listed.entries.iter().find(is_foreign) {
+        Some(foreign) => Err(format!("{foreign} stands in session {}", listed.id).into()),
+        None => keep::must_be_whole(&listed.entries),
     }
-    Ok(())
 }
 
 /// What survived must also take new turns.
-async fn must_go_on(chat: &membrane::Chat) -> Result<(), Failure> {
+async fn must_go_on(chat: &Chat) -> Result<(), Failure> {
     let id = keep::ensure_session(chat, "after-the-power-came-back").await?;
     let turn = NewTurn::new("are you there?", "yes");
-    let appended = chat.append(&id, turn, membrane::WriteOptions::default()).await?;
+    let appended = chat.append(&id, turn, WriteOptions::default()).await?;
     if appended.turn_count == 1 { Ok(()) } else { Err("a new session has turns".into()) }
 }
