@@ -62,7 +62,7 @@ pub enum DomainError {
         /// How many turns there are.
         turn_count: u64,
     },
-    /// A rewind by more turns than there are.
+    /// A rewind by more turns than there are; the words are those that kgents' clients know.
     #[error("Cannot rewind {turns} turns, session only has {turn_count} turns")]
     RewindTooFar {
         /// What was asked for.

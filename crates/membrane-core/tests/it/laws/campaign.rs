@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::test_runner::{Config, Reason, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use super::ops::{Draft, Op, drafts, histories};
 use super::played::{Facts, Played};
@@ -32,7 +32,7 @@ pub(crate) struct Case {
 /// Tries a law on what random operations leave behind.
 pub(crate) fn holds(law: &str, check: impl Fn(&mut Played, &Case) -> Verdict) {
     holds_along(law, |case| {
-        let mut played = Played::after(&case.ops);
+        let mut played = Played::after(&case.ops)?;
         let facts = played.facts;
         check(&mut played, case)?;
         Ok(facts)
@@ -50,10 +50,18 @@ pub(crate) fn holds_along(law: &str, check: impl Fn(&Case) -> Result<Facts, Test
     });
     match outcome {
         Ok(()) => {}
-        Err(TestError::Fail(reason, case)) => panic!(
-            "law {law} is broken: {reason}\nshrunk case: {case:#?}\nreplay with MEMBRANE_TEST_SEED={seed}{}",
-            if cases == FULL_CASES { " MEMBRANE_TEST_FULL=1" } else { "" }
-        ),
+        Err(TestError::Fail(reason, case)) => {
+            let (reason, case) = drop_needless(law, reason, case, &check);
+            let ops: Vec<String> = case.ops.iter().map(|op| format!("{op:?}")).collect();
+            let full = if cases == FULL_CASES { " MEMBRANE_TEST_FULL=1" } else { "" };
+            panic!(
+                "law {law} is broken: {reason}\nshrunk case:\n    {}\n    picks {:?}\n    drafts {:?}\n\
+                 replay with MEMBRANE_TEST_SEED={seed}{full}",
+                ops.join("\n    "),
+                case.picks,
+                case.drafts
+            );
+        }
         Err(TestError::Abort(reason)) => panic!("law {law} could not be tried with seed {seed}: {reason}"),
     }
     let tally = tally.get();
@@ -95,6 +103,29 @@ impl Tally {
     fn share(self, count: u32) -> f64 {
         f64::from(count) / f64::from(self.cases)
     }
+}
+
+/// Shrinking goes through a case once; here operations are left out until none can be.
+fn drop_needless(
+    law: &str,
+    reason: Reason,
+    case: Case,
+    check: &impl Fn(&Case) -> Result<Facts, TestCaseError>,
+) -> (Reason, Case) {
+    let (mut reason, mut case) = (reason, case);
+    let mut index = case.ops.len();
+    while let Some(without) = index.checked_sub(1) {
+        let mut fewer = case.clone();
+        fewer.ops.remove(without);
+        let outcome = runner(law, 1, 0).run(&Just(fewer), |case| check(&case).map(|_| ()));
+        index = if let Err(TestError::Fail(again, fewer)) = outcome {
+            (reason, case) = (again, fewer);
+            case.ops.len()
+        } else {
+            without
+        };
+    }
+    (reason, case)
 }
 
 fn case() -> impl Strategy<Value = Case> {

@@ -30,12 +30,12 @@ fn split(case: &Case) -> (&[Op], &[Op]) {
 fn restoring_a_checkpoint_gives_the_session_back_whatever_happened_since() {
     holds_along("restore_of_a_checkpoint_is_the_session", |case| {
         let (before, since) = split(case);
-        let mut played = Played::after(before);
+        let mut played = Played::after(before)?;
         let left = leave_everywhere(&mut played);
         for op in since {
             // The law is for a fixed set of signals; the next one is for any.
             if !matches!(op, Op::Signal { .. }) {
-                played.play(op);
+                played.play(op)?;
             }
         }
         for (session, checkpoint, thread) in left {
@@ -50,10 +50,10 @@ fn restoring_a_checkpoint_gives_the_session_back_whatever_happened_since() {
 fn restoring_after_signals_gives_the_turns_back_and_derives_the_evidence_afresh() {
     holds_along("restore_derives_evidence_afresh", |case| {
         let (before, since) = split(case);
-        let mut played = Played::after(before);
+        let mut played = Played::after(before)?;
         let left = leave_everywhere(&mut played);
         for op in since {
-            played.play(op);
+            played.play(op)?;
         }
         for (session, checkpoint, thread) in left {
             played.world.restore(session, checkpoint);

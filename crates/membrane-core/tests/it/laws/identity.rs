@@ -16,7 +16,7 @@ fn an_identity_is_never_given_twice() {
         let mut played = Played::new();
         let mut given = BTreeSet::new();
         for op in &case.ops {
-            for at in played.play(op).given {
+            for at in played.play(op)?.given {
                 prop_assert!(given.insert(at), "{at:?} was given twice");
             }
         }
@@ -30,7 +30,7 @@ fn an_identity_shows_the_same_content_in_every_thread_at_any_time() {
         let mut played = Played::new();
         let mut seen: BTreeMap<TurnRef, Turn> = BTreeMap::new();
         for op in &case.ops {
-            played.play(op);
+            played.play(op)?;
             for session in 0..played.world.len() {
                 let cut = played.world.cut(session);
                 for (at, turn) in played.world.refs(cut).into_iter().zip(played.world.thread(cut).turns) {
@@ -51,7 +51,7 @@ fn a_thread_changes_only_by_what_is_done_to_it() {
         let mut played = Played::new();
         let mut held: Vec<Thread> = vec![shown(&played, 0)];
         for op in &case.ops {
-            let changed = played.play(op).session;
+            let changed = played.play(op)?.session;
             for session in 0..played.world.len() {
                 let now = shown(&played, session);
                 if session == held.len() {

@@ -1,10 +1,13 @@
 //! A list of operations carried out on the world and on plain lists side by side.
 //!
-//! Here selectors become sessions and numbers. Comparing the two sides is left to the laws.
+//! Here selectors become sessions and numbers. Apart from seeing that the two sides stay together, comparing
+//! them is left to the laws.
 
 use std::ops::BitOrAssign;
 
 use membrane_core::history::TurnRef;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 
 use super::ops::{Choice, Ending, How, Op, newest, up_to};
 use super::plain::Plain;
@@ -65,12 +68,12 @@ impl Played {
     }
 
     /// Both sides after these operations.
-    pub(crate) fn after(ops: &[Op]) -> Self {
+    pub(crate) fn after(ops: &[Op]) -> Result<Self, TestCaseError> {
         let mut played = Self::new();
         for op in ops {
-            played.play(op);
+            played.play(op)?;
         }
-        played
+        Ok(played)
     }
 
     /// The session that a selector names.
@@ -78,8 +81,19 @@ impl Played {
         newest(selector, self.world.len())
     }
 
-    /// Carries one operation out.
-    pub(crate) fn play(&mut self, op: &Op) -> Done {
+    /// Carries one operation out; fails when the two sides go apart, for then they cannot go on together.
+    pub(crate) fn play(&mut self, op: &Op) -> Result<Done, TestCaseError> {
+        let done = self.carry_out(op);
+        prop_assert_eq!(self.world.len(), self.plain.sessions.len(), "sessions after {:?}", op);
+        if let Some(session) = done.session {
+            let shown = self.world.refs(self.world.cut(session));
+            let expected = self.plain.refs(&self.plain.sessions[session]);
+            prop_assert_eq!(shown, expected, "session {} and its plain list after {:?}", session, op);
+        }
+        Ok(done)
+    }
+
+    fn carry_out(&mut self, op: &Op) -> Done {
         match *op {
             Op::Create { legacy } => {
                 let tenths = |(alpha, beta)| (f64::from(alpha) / 10.0, f64::from(beta) / 10.0);
