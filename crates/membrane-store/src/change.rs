@@ -247,7 +247,8 @@ pub enum Write {
         /// How long the lease lasts unless renewed.
         lease_for: Duration,
     },
-    /// Adds pieces to a run's log; their numbers go on without a gap.
+    /// Adds pieces to a run's log; their numbers go on without a gap, else somebody else writes it too:
+    /// [`crate::StoreError::LeaseLost`].
     AppendPieces {
         /// The run.
         run: RunId,

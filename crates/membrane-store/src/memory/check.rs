@@ -96,7 +96,7 @@ impl State {
             if self.users(*id).next().is_none() {
                 find("nothing points at it");
             }
-            let (mut expected, mut totals) = (Some(0), Totals::ZERO);
+            let (mut expected, mut totals) = (Some(0), Some(Totals::ZERO));
             for slice in &history.slices {
                 if Some(slice.start) != expected || slice.stop.is_some_and(|stop| stop <= slice.start) {
                     find("its slices leave a gap or overlap");
@@ -108,21 +108,12 @@ impl State {
                 }
                 // The ends may be gone where only an automatic checkpoint saw them.
                 let mark = |number: u64| history.locate(number).and_then(|at| self.mark(at));
-                let (first, last) =
-                    (mark(slice.start), slice.stop.and_then(|stop| mark(stop.wrapping_sub(1))));
-                if first.is_some_and(|first| slice.base + (first.sums - first.own) != totals) {
+                let before = mark(slice.start).map(|first| slice.base + (first.sums - first.own));
+                if before.zip(totals).is_some_and(|(before, totals)| before != totals) {
                     find("its totals do not go on from one slice to the next");
                 }
-                if let Some(stop) = slice.stop {
-                    match last {
-                        Some(last) => totals = slice.base + last.sums,
-                        None => match mark(stop) {
-                            Some(next) => totals = slice.base + (next.sums - next.own),
-                            // Nothing is left to compare the rest with.
-                            None => break,
-                        },
-                    }
-                }
+                let last = slice.stop.and_then(|stop| mark(stop.wrapping_sub(1)));
+                totals = last.map(|last| slice.base + last.sums);
             }
             if !history.legacy.is_sorted_by(|a, b| a.origin < b.origin) {
                 find("its legacy observations are not in order, or one is there twice");

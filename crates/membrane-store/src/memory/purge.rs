@@ -56,7 +56,8 @@ impl State {
         for reader in self.readers(segment) {
             let turn_count = self.alive_count(reader, is_owned);
             if let Some(history) = self.histories.get(&reader) {
-                spans.extend(history.spans(turn_count).into_iter().filter(|span| span.segment == segment));
+                let slices = history.slices.iter().filter(|slice| slice.segment == segment);
+                spans.extend(slices.filter_map(|slice| slice.span_until(turn_count)));
             }
         }
         spans
