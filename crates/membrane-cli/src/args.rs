@@ -201,13 +201,13 @@ pub(crate) struct Append {
     #[arg(long)]
     pub(crate) stdin: bool,
     /// The new session's project.
-    #[arg(long, requires = "new")]
+    #[arg(long, conflicts_with = "id")]
     pub(crate) project: Option<String>,
     /// The new session's branch name.
-    #[arg(long, requires = "new")]
+    #[arg(long, conflicts_with = "id")]
     pub(crate) branch: Option<String>,
     /// The new session's title.
-    #[arg(long, requires = "new")]
+    #[arg(long, conflicts_with = "id")]
     pub(crate) title: Option<String>,
 }
 

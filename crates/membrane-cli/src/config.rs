@@ -104,8 +104,8 @@ mod tests {
         Database::choose_with(flag, find).map_err(|failure| failure.to_string())
     }
 
-    fn file(path: &str) -> Result<Database, String> {
-        Ok(Database::Sqlite(PathBuf::from(path)))
+    fn file(path: &str) -> Database {
+        Database::Sqlite(PathBuf::from(path))
     }
 
     #[test]
@@ -116,18 +116,18 @@ mod tests {
             ("XDG_DATA_HOME", "/xdg"),
             ("HOME", "/home/me"),
         ];
-        assert_eq!(chosen(Some("flag.db"), &all), file("flag.db"));
-        assert_eq!(chosen(None, &all), file("one.db"));
-        assert_eq!(chosen(None, &all[1..]), file("two.db"));
-        assert_eq!(chosen(None, &all[2..]), file("/xdg/kgents/membrane.db"));
-        assert_eq!(chosen(None, &all[3..]), file("/home/me/.local/share/kgents/membrane.db"));
+        assert_eq!(chosen(Some("flag.db"), &all), Ok(file("flag.db")));
+        assert_eq!(chosen(None, &all), Ok(file("one.db")));
+        assert_eq!(chosen(None, &all[1..]), Ok(file("two.db")));
+        assert_eq!(chosen(None, &all[2..]), Ok(file("/xdg/kgents/membrane.db")));
+        assert_eq!(chosen(None, &all[3..]), Ok(file("/home/me/.local/share/kgents/membrane.db")));
         assert!(chosen(None, &[]).unwrap_err().contains("--database-url"));
     }
 
     #[test]
     fn what_is_set_to_nothing_is_not_set_and_a_relative_xdg_path_neither() {
         let environment = [("KGENTS_DATABASE_URL", ""), ("XDG_DATA_HOME", "rel"), ("HOME", "/h")];
-        assert_eq!(chosen(None, &environment), file("/h/.local/share/kgents/membrane.db"));
+        assert_eq!(chosen(None, &environment), Ok(file("/h/.local/share/kgents/membrane.db")));
         assert!(chosen(Some(""), &environment).is_err(), "an empty flag was meant to say something");
     }
 
@@ -145,7 +145,7 @@ mod tests {
             ("SQLite:////a.db", "/a.db"),
             ("sqlite+aiosqlite:////a.db", "/a.db"),
         ] {
-            assert_eq!(chosen(Some(url), &[]), file(path), "{url}");
+            assert_eq!(chosen(Some(url), &[]), Ok(file(path)), "{url}");
         }
         for url in ["memory:", "memory://", "sqlite::memory:", "sqlite:///:memory:", "sqlite://"] {
             assert_eq!(chosen(Some(url), &[]), Ok(Database::Memory), "{url}");

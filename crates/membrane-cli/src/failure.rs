@@ -53,7 +53,7 @@ impl Failure {
     }
 
     /// The system refused something.
-    pub(crate) fn io(doing: &str, error: io::Error) -> Self {
+    pub(crate) fn io(doing: &str, error: &io::Error) -> Self {
         let closed_pipe = error.kind() == io::ErrorKind::BrokenPipe;
         let full = error.kind() == io::ErrorKind::StorageFull;
         let (exit, code) = if full { (Exit::Unavailable, "storage_full") } else { (Exit::Failure, "failed") };

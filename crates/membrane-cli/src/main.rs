@@ -12,7 +12,7 @@ mod text;
 mod wire;
 mod wiring;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -44,7 +44,7 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
-        .map_err(|error| Failure::io("start the runtime", error))?;
+        .map_err(|error| Failure::io("start the runtime", &error))?;
     runtime.block_on(cmd::run(cli, output))
 }
 
@@ -52,8 +52,6 @@ fn report(failure: &Failure, json: bool) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     let said = if json {
         writeln!(stderr, "{}", wire::failure(failure))
-    } else if stderr.is_terminal() {
-        writeln!(stderr, "\u{1b}[1mmembrane:\u{1b}[0m {}", text::printable(&failure.to_string()))
     } else {
         writeln!(stderr, "membrane: {}", text::printable(&failure.to_string()))
     };

@@ -23,7 +23,7 @@ impl Output {
 
     /// The command's one JSON document.
     pub(crate) fn document(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer_pretty(&mut self.stdout, document).map_err(|error| printing(error.into()))?;
+        serde_json::to_writer_pretty(&mut self.stdout, document).map_err(|error| printing(&error.into()))?;
         self.line("")
     }
 
@@ -35,7 +35,7 @@ impl Output {
 
     /// Text as it is.
     pub(crate) fn raw(&mut self, text: &str) -> Result<(), Failure> {
-        self.stdout.write_all(text.as_bytes()).map_err(printing)
+        self.stdout.write_all(text.as_bytes()).map_err(|error| printing(&error))
     }
 
     /// A remark for people that is no part of the answer; never in JSON.
@@ -44,14 +44,14 @@ impl Output {
             return Ok(());
         }
         self.flush()?;
-        writeln!(io::stderr().lock(), "{note}").map_err(printing)
+        writeln!(io::stderr().lock(), "{note}").map_err(|error| printing(&error))
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.stdout.flush().map_err(printing)
+        self.stdout.flush().map_err(|error| printing(&error))
     }
 }
 
-fn printing(error: io::Error) -> Failure {
+fn printing(error: &io::Error) -> Failure {
     Failure::io("print", error)
 }

@@ -79,7 +79,7 @@ pub enum ChatError {
     /// The keep was closed.
     #[error("the keep is closed; open it again")]
     Closed,
-    /// The store failed in some other way; whether the change was made is not known.
+    /// The store failed in some other way; whether the change was made may not be known.
     #[error(transparent)]
     Store(StoreError),
 }

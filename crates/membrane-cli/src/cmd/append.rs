@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 
 use super::lines::{self, Line, MAX_LINE_BYTES};
-use super::{Keep, not_found, session_id};
+use super::{Keep, session_id};
 use crate::args::Append;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -34,7 +34,7 @@ pub(super) async fn append(keep: &Keep, args: Append, output: &mut Output) -> Re
     }
     let turn = args.user.clone().zip(args.assistant.clone()).map(|(user, reply)| NewTurn::new(user, reply));
     let progress = match (&args.id, args.stdin) {
-        (Some(id), true) => from_stdin(keep, &find(keep, id).await?).await?,
+        (Some(id), true) => from_stdin(keep, &session_id(id)?).await?,
         (Some(id), false) => one(keep, &session_id(id)?, turn).await?,
         (None, true) => {
             let options = NewSessionOptions {
@@ -77,6 +77,7 @@ async fn create(keep: &Keep, args: &Append, turn: Option<NewTurn>) -> Result<Pro
     })
 }
 
+/// One turn, or none: then only where the session stands, if it takes turns at all.
 async fn one(keep: &Keep, id: &SessionId, turn: Option<NewTurn>) -> Result<Progress, Failure> {
     let turns = turn.into_iter().collect();
     let appended = keep.chat.append_many(id, turns, WriteOptions::default()).await?;
@@ -87,11 +88,6 @@ async fn one(keep: &Keep, id: &SessionId, turn: Option<NewTurn>) -> Result<Progr
         turn_count: appended.turn_count,
         version: appended.version,
     })
-}
-
-async fn find(keep: &Keep, id: &str) -> Result<SessionId, Failure> {
-    let id = session_id(id)?;
-    keep.chat.find_session(&id).await?.map(|session| session.id).ok_or_else(|| not_found(&id))
 }
 
 /// Appends turns as they come: what has arrived while a batch was committed is the next batch.

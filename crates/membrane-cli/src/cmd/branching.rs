@@ -26,7 +26,10 @@ pub(super) async fn rewind(keep: &Keep, args: &Rewind, output: &mut Output) -> R
     let turns = text::count(session.turn_count(), "turn");
     output.line(&format!("{turns} left in {}", text::printable(id.as_str())))?;
     match left.iter().find(|left| left.kind.is_automatic()) {
-        Some(left) => output.note(&format!("undo with: membrane restore {} {}", args.id, left.id)),
+        Some(left) => {
+            let id = text::printable(id.as_str());
+            output.note(&format!("undo with: membrane restore {id} {}", left.id))
+        }
         None => Ok(()),
     }
 }

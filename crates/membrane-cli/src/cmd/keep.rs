@@ -77,6 +77,9 @@ pub(super) async fn check(keep: &Keep, output: &mut Output) -> Result<(), Failur
 
 pub(super) fn migrated(database: &Database, output: &mut Output) -> Result<(), Failure> {
     if *database == Database::Memory {
+        if output.is_json() {
+            return output.document(&json!({"migrations": []}));
+        }
         return output.note("memory: has no schema; there is nothing to do");
     }
     migration_status(database, output)

@@ -107,7 +107,7 @@ pub(super) fn read(
             }
         }
     });
-    started.map_err(|error| Failure::io("start a thread that reads standard input", error))?;
+    started.map_err(|error| Failure::io("start a thread that reads standard input", &error))?;
     Ok(receiver)
 }
 
@@ -117,7 +117,7 @@ fn next_line(input: &mut impl BufRead, buffer: &mut Vec<u8>, max_line_bytes: usi
     let limit = u64::try_from(max_line_bytes).unwrap_or(u64::MAX);
     let read = std::io::Read::take(&mut *input, limit.saturating_add(1))
         .read_until(b'\n', buffer)
-        .map_err(|error| Failure::io("read standard input", error))?;
+        .map_err(|error| Failure::io("read standard input", &error))?;
     if buffer.last() == Some(&b'\n') {
         buffer.pop();
     }
@@ -211,7 +211,7 @@ mod tests {
             (b"{\"user\":\"a\",\"assistant\":\"\"} {}", "trailing"),
             (b"{\"user\":\"a\",\"assistant\":\"\",\"status\":\"odd\"}", "complete"),
             (b"{\"user\":\"a\",\"assistant\":\"\",\"started_at\":\"now\"}", "not a time"),
-            (b"{\"user\":\"\\ud800\",\"assistant\":\"\"}", "surrogate"),
+            (b"{\"user\":\"\\ud800\",\"assistant\":\"\"}", "hex escape"),
             (b"\xff", "UTF-8 from byte 1"),
         ] {
             let good = b"{\"user\":\"a\",\"assistant\":\"\"}\n";

@@ -20,10 +20,8 @@ pub(super) async fn sessions(keep: &Keep, args: Sessions, output: &mut Output) -
     match &page.next {
         Some(next) => {
             let next = text::printable(&next.encode());
-            output.note(&format!(
-                "of {} in all; more with --cursor '{next}'",
-                text::count(page.total, "session")
-            ))
+            output
+                .note(&format!("{} in all; more with --cursor '{next}'", text::count(page.total, "session")))
         }
         None if page.total == 0 => output.note("no sessions; make one with \"membrane append --new\""),
         None => Ok(()),

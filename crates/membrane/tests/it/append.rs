@@ -113,9 +113,10 @@ async fn a_busy_session_takes_no_turns(keep: &Keep) {
     }
 }
 
+const TASKS: u64 = 16;
+const EACH: u64 = 8;
+
 async fn appends_from_everywhere_at_once_are_all_there_in_order(keep: &Keep) {
-    const TASKS: u64 = 16;
-    const EACH: u64 = 8;
     let id = keep.session_of(0).await.id;
     let tasks: Vec<_> =
         (0..TASKS).map(|n| tokio::spawn(append_eight(keep.chat.clone(), id.clone(), n))).collect();
@@ -130,13 +131,13 @@ async fn appends_from_everywhere_at_once_are_all_there_in_order(keep: &Keep) {
     assert!(kept.iter().zip(0..).all(|(kept, number)| kept.number == number));
     assert!(kept.is_sorted_by_key(|kept| kept.order_at));
     assert_eq!(keep.record(&id).await.version, 1 + TASKS * EACH);
+}
 
-    async fn append_eight(chat: membrane::Chat, id: SessionId, n: u64) -> Vec<u64> {
-        let mut numbers = Vec::new();
-        for k in 0..EACH {
-            let turn = NewTurn::new(format!("{n}.{k}"), "yes");
-            numbers.push(chat.append(&id, turn, WriteOptions::default()).await.unwrap().turn_number);
-        }
-        numbers
+async fn append_eight(chat: membrane::Chat, id: SessionId, n: u64) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    for k in 0..EACH {
+        let turn = NewTurn::new(format!("{n}.{k}"), "yes");
+        numbers.push(chat.append(&id, turn, WriteOptions::default()).await.unwrap().turn_number);
     }
+    numbers
 }

@@ -5,8 +5,8 @@ use membrane::core::session::NewSession;
 use membrane::store::change::Origin;
 use membrane::store::{Change, Write};
 use membrane::{
-    ChatError, DomainError, Json, MergeOptions, MergeStrategy, NewSessionOptions, NewTurn, Pick, Session,
-    SessionId, SignalKind, Timestamp, WriteOptions,
+    ChatError, DomainError, ForkOptions, Json, MergeOptions, MergeStrategy, NewSessionOptions, NewTurn, Pick,
+    Session, SessionId, SignalKind, Timestamp, WriteOptions,
 };
 
 use crate::keep::{Keep, id, on_every_store, refusal, refused};
@@ -96,12 +96,9 @@ async fn sequential_merges_of_three_do_not_depend_on_the_grouping(keep: &Keep) {
     let left = sequential(keep, &sequential(keep, &a, &b).await.id, &c).await.id;
     let right = sequential(keep, &a, &sequential(keep, &b, &c).await.id).await.id;
     assert_eq!(keep.essence(&left).await, keep.essence(&right).await);
-    let again = sequential(keep, &left, &left_copy(keep, &left).await).await.id;
+    let copy = keep.chat.fork(&left, ForkOptions::default()).await.unwrap().id;
+    let again = sequential(keep, &left, &copy).await.id;
     assert_eq!(keep.essence(&again).await, keep.essence(&left).await, "merging the same adds nothing");
-
-    async fn left_copy(keep: &Keep, id: &SessionId) -> SessionId {
-        keep.chat.fork(id, Default::default()).await.unwrap().id
-    }
 }
 
 async fn interleave_goes_by_time_and_from_either_side(keep: &Keep) {
@@ -173,7 +170,7 @@ async fn legacy_observations_of_both_are_united(keep: &Keep) {
     let merged = sequential(keep, &id("x"), &id("y")).await;
     let evidence = merged.evidence();
     assert!((evidence.alpha - 7.0).abs() < 1e-9 && (evidence.beta - 6.0).abs() < 1e-9, "{evidence:?}");
-    let fork = keep.chat.fork(&merged.id, Default::default()).await.unwrap();
+    let fork = keep.chat.fork(&merged.id, ForkOptions::default()).await.unwrap();
     assert_eq!(fork.evidence(), evidence);
 }
 

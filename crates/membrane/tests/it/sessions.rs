@@ -1,8 +1,8 @@
 //! Sessions as a whole.
 
 use membrane::{
-    Action, ChatError, DomainError, Json, Limits, NewSessionOptions, PageRequest, SessionFilter,
-    SessionPatch, State, Subject, WriteOptions,
+    Action, ChatError, DomainError, ForkOptions, Json, Limits, MergeOptions, NewSessionOptions, PageRequest,
+    SessionFilter, SessionPatch, State, Subject, WriteOptions,
 };
 
 use crate::keep::{Keep, id, on_every_store, refusal, refused};
@@ -189,7 +189,7 @@ async fn after_close_every_call_says_closed(keep: &Keep) {
     keep.chat.close().await.unwrap();
     assert!(matches!(refused(other_handle.find_session(&session.id).await), ChatError::Closed));
     assert!(matches!(refused(other_handle.delete_session(&session.id).await), ChatError::Closed));
-    assert!(matches!(refused(keep.chat.fork(&session.id, Default::default()).await), ChatError::Closed));
+    assert!(matches!(refused(keep.chat.fork(&session.id, ForkOptions::default()).await), ChatError::Closed));
 }
 
 async fn what_is_missing_is_none_to_find_and_not_found_to_change(keep: &Keep) {
@@ -205,10 +205,10 @@ async fn what_is_missing_is_none_to_find_and_not_found_to_change(keep: &Keep) {
         refusal(chat.patch_session(&gone, SessionPatch::default(), once()).await),
         refusal(chat.append_many(&gone, Vec::new(), once()).await),
         refusal(chat.append(&gone, membrane::NewTurn::new("", ""), once()).await),
-        refusal(chat.fork(&gone, Default::default()).await),
+        refusal(chat.fork(&gone, ForkOptions::default()).await),
         refusal(chat.rewind(&gone, 1, once()).await),
-        refusal(chat.merge(&there, &gone, Default::default()).await),
-        refusal(chat.merge(&gone, &there, Default::default()).await),
+        refusal(chat.merge(&there, &gone, MergeOptions::default()).await),
+        refusal(chat.merge(&gone, &there, MergeOptions::default()).await),
         refusal(chat.checkpoint(&gone, None, None).await),
         refusal(chat.list_checkpoints(&gone).await),
         refusal(chat.restore(&gone, &membrane::CheckpointId::from_stored("c"), None).await),
@@ -227,12 +227,12 @@ async fn calls_can_be_made_from_other_threads(keep: &Keep) {
     let (chat, session) = (keep.chat.clone(), keep.session_of(2).await);
     tokio::spawn(async move {
         let id = &session.id;
-        let fork = chat.fork(id, Default::default()).await?;
+        let fork = chat.fork(id, ForkOptions::default()).await?;
         chat.feedback(id, 0, membrane::SignalKind::Negative, None, None).await?;
         let left = chat.checkpoint(id, None, None).await?;
         chat.rewind(id, 1, WriteOptions::default()).await?;
         chat.restore(id, &left.id, None).await?;
-        chat.merge(id, &fork.id, Default::default()).await?;
+        chat.merge(id, &fork.id, MergeOptions::default()).await?;
         chat.diff(id, &fork.id).await?;
         let mut loaded = chat.load_session(id).await?.expect("it is there");
         loaded.add_turn("more", "yes");

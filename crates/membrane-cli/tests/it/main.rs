@@ -1,0 +1,14 @@
+//! The real binary on real files: what it prints, what it keeps, and what it ends with.
+
+#[cfg(test)]
+mod exits;
+#[cfg(test)]
+mod feeding;
+#[cfg(test)]
+mod json;
+#[cfg(test)]
+mod places;
+#[cfg(test)]
+mod tool;
+#[cfg(test)]
+mod tour;
