@@ -53,10 +53,13 @@ impl Facts {
         text
     }
 
+    /// The two later times as differences: most are short then, and quick to read.
     fn numbers(&self) -> [i64; 9] {
         let Totals { succeeded, failed, tool_calls, tokens, chars, code_blocks } = self.sums;
-        let times = [self.order_at, self.started_at, self.completed_at].map(Timestamp::as_micros);
-        [times[0], times[1], times[2], succeeded, failed, tool_calls, tokens, chars, code_blocks]
+        let [order_at, started_at, completed_at] =
+            [self.order_at, self.started_at, self.completed_at].map(Timestamp::as_micros);
+        let (waited, took) = (order_at - started_at, completed_at - started_at);
+        [order_at, waited, took, succeeded, failed, tool_calls, tokens, chars, code_blocks]
     }
 
     /// Reads them back; `None` when they make no sense.
@@ -69,8 +72,9 @@ impl Facts {
             b'd' => Some(Linearity::Droppable),
             _ => None,
         };
-        let [order_at, started_at, completed_at, succeeded, failed, tool_calls, tokens, chars, code_blocks] =
+        let [order_at, waited, took, succeeded, failed, tool_calls, tokens, chars, code_blocks] =
             numbers(rest.as_bytes())?;
+        let started_at = order_at.checked_sub(waited)?;
         Some(Self {
             status: match status {
                 b'c' => TurnStatus::Complete,
@@ -83,7 +87,7 @@ impl Facts {
             has_rare: has_rare == b'1',
             order_at: Timestamp::from_micros(order_at),
             started_at: Timestamp::from_micros(started_at),
-            completed_at: Timestamp::from_micros(completed_at),
+            completed_at: Timestamp::from_micros(started_at.checked_add(took)?),
             sums: Totals { succeeded, failed, tool_calls, tokens, chars, code_blocks },
         })
     }

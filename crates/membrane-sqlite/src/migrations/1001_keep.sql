@@ -50,7 +50,7 @@ CREATE TABLE legacy_sets (
 -- sum_* the segment's running totals with it; observes is 1, 0 or NULL (observes nothing). facts repeats
 -- what loading a turn needs of the small columns in one text (reading a column costs as much as reading
 -- a hundred bytes): first letters of status and both linearities, whether there is rare text, then
--- order_at, started_at, completed_at and the six sums.
+-- order_at, how long started_at lies before it, completed_at after started_at, and the six sums.
 CREATE TABLE turns (
     number INTEGER PRIMARY KEY,
     segment_id INTEGER NOT NULL REFERENCES segments (id),

@@ -100,8 +100,8 @@ const CHECKS: &[(&str, &str)] = &[
         "turn {}: facts are not what its columns say",
         "SELECT segment_id || ':' || position FROM turns WHERE facts IS NOT
             substr(status, 1, 1) || substr(user_linearity, 1, 1) || substr(assistant_linearity, 1, 1)
-            || (tools_json IS NOT NULL OR extra_json IS NOT NULL) || ',' || order_at || ',' || started_at || ','
-            || completed_at || ',' || sum_succeeded || ',' || sum_failed || ',' || sum_tool_calls || ','
+            || (tools_json IS NOT NULL OR extra_json IS NOT NULL) || ',' || order_at || ',' || (order_at - started_at) || ','
+            || (completed_at - started_at) || ',' || sum_succeeded || ',' || sum_failed || ',' || sum_tool_calls || ','
             || sum_tokens || ',' || sum_chars || ',' || sum_code_blocks",
     ),
     (
