@@ -63,10 +63,11 @@ impl Side {
         Self { session, spans }
     }
 
-    /// How long the text is that the content hash is made of, in code points.
+    /// How long the text is that the content hash is made of, in code points: each turn adds a colon and
+    /// a bar.
     fn hashed_chars(&self) -> i64 {
         let turns = i64::try_from(self.session.turn_count()).unwrap_or(i64::MAX);
-        self.session.totals.chars + (2 * turns - 1).max(0)
+        self.session.totals.chars + 2 * turns
     }
 }
 

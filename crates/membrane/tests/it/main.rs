@@ -19,7 +19,11 @@ mod keys;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod meddling;
+#[cfg(test)]
 mod merge;
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod save;
 #[cfg(test)]

@@ -1,0 +1,179 @@
+//! A store in which somebody else acts at the worst moment: after a call has read and decided, and before
+//! its commit arrives; or after the commit, and before it reads back. So races come about on purpose and
+//! every time.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use membrane::core::history::{Cut, History, TurnMark, TurnRef};
+use membrane::core::ids::{CheckpointId, HistoryId, InstanceId, RunId};
+use membrane::core::run::{Piece, Run};
+use membrane::store::{Change, Receipt};
+use membrane::{
+    BranchNode, Chat, Checkpoint, Crystal, KeptTurn, PageRequest, Session, SessionFilter, SessionId,
+    SessionPage, Store, StoreError, StoreStats, Thread,
+};
+
+type Deed = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// At which calls somebody acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    Commit,
+    FindSession,
+}
+
+/// Passes everything on to the store inside; before some calls, the deed is done while it has turns left.
+pub(crate) struct Meddling {
+    inner: Arc<dyn Store>,
+    deed: Deed,
+    before: Before,
+    turns_left: Mutex<usize>,
+    commits: AtomicUsize,
+}
+
+impl fmt::Debug for Meddling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meddling").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl Meddling {
+    /// A handle on `inner` whose first `turns` such calls come after somebody did `deed`, and the store
+    /// between them.
+    pub(crate) fn doing<F>(
+        before: Before,
+        inner: &Arc<dyn Store>,
+        turns: usize,
+        deed: impl Fn(Chat) -> F + Send + Sync + 'static,
+    ) -> (Chat, Arc<Self>)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let somebody = Chat::create(Arc::clone(inner));
+        let store = Arc::new(Self {
+            inner: Arc::clone(inner),
+            deed: Box::new(move || Box::pin(deed(somebody.clone()))),
+            before,
+            turns_left: Mutex::new(turns),
+            commits: AtomicUsize::new(0),
+        });
+        (Chat::create(Arc::clone(&store) as Arc<dyn Store>), store)
+    }
+
+    /// How many commits came by.
+    pub(crate) fn commits(&self) -> usize {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    async fn before(&self, call: Before) {
+        let is_due = call == self.before && {
+            let mut left = self.turns_left.lock().unwrap();
+            let due = *left > 0;
+            *left = left.saturating_sub(1);
+            due
+        };
+        if is_due {
+            (self.deed)().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Meddling {
+    async fn commit(&self, change: Change) -> Result<Receipt, StoreError> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        self.before(Before::Commit).await;
+        self.inner.commit(change).await
+    }
+
+    async fn find_session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.before(Before::FindSession).await;
+        self.inner.find_session(id).await
+    }
+
+    async fn load_thread(&self, id: &SessionId, range: Range<u64>) -> Result<Option<Thread>, StoreError> {
+        self.inner.load_thread(id, range).await
+    }
+
+    async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError> {
+        self.inner.load_turns(cut, range).await
+    }
+
+    async fn find_history(&self, id: HistoryId) -> Result<Option<History>, StoreError> {
+        self.inner.find_history(id).await
+    }
+
+    async fn list_marks(&self, cut: Cut) -> Result<Vec<TurnMark>, StoreError> {
+        self.inner.list_marks(cut).await
+    }
+
+    async fn find_marks(&self, turns: &[TurnRef]) -> Result<Vec<TurnMark>, StoreError> {
+        self.inner.find_marks(turns).await
+    }
+
+    async fn list_sessions(
+        &self,
+        filter: &SessionFilter,
+        page: &PageRequest,
+    ) -> Result<SessionPage, StoreError> {
+        self.inner.list_sessions(filter, page).await
+    }
+
+    async fn count_sessions(&self, filter: &SessionFilter) -> Result<u64, StoreError> {
+        self.inner.count_sessions(filter).await
+    }
+
+    async fn list_family(&self, family: &SessionId) -> Result<Vec<BranchNode>, StoreError> {
+        self.inner.list_family(family).await
+    }
+
+    async fn list_checkpoints(&self, session: &SessionId) -> Result<Vec<Checkpoint>, StoreError> {
+        self.inner.list_checkpoints(session).await
+    }
+
+    async fn find_checkpoint(
+        &self,
+        session: &SessionId,
+        id: &CheckpointId,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        self.inner.find_checkpoint(session, id).await
+    }
+
+    async fn find_crystal(&self, session: &SessionId) -> Result<Option<Crystal>, StoreError> {
+        self.inner.find_crystal(session).await
+    }
+
+    async fn find_run(&self, session: &SessionId) -> Result<Option<Run>, StoreError> {
+        self.inner.find_run(session).await
+    }
+
+    async fn list_pieces(&self, run: &RunId, from: u64) -> Result<Vec<Piece>, StoreError> {
+        self.inner.list_pieces(run, from).await
+    }
+
+    async fn list_stale_runs(&self, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError> {
+        self.inner.list_stale_runs(owners, limit).await
+    }
+
+    async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError> {
+        self.inner.list_lease_owners().await
+    }
+
+    async fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.inner.stats().await
+    }
+
+    async fn check(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.check().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+}
