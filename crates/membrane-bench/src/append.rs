@@ -32,7 +32,7 @@ pub(crate) async fn measure(folder: &Path, syncs: f64, report: &mut Report) -> R
 
 /// Tries thresholds of the write-ahead log: throughput and p99 of 64 appenders, and of one.
 pub(crate) async fn measure_thresholds(folder: &Path, report: &mut Report) -> Result<(), Failure> {
-    for pages in [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000] {
+    for pages in [500, 1000, 2000, 4000, 8000, 16_000] {
         report.note(format!("write-ahead log moved at {pages} pages:"));
         many_writers(folder, &format!("threshold-{pages}"), pages, report).await?;
     }

@@ -144,13 +144,16 @@ pub async fn what_a_rewound_session_left_behind_goes_with_it(store: Arc<dyn Stor
 
 pub async fn an_owned_segment_may_lie_behind_the_place_where_its_owner_stands(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
-    // The owner moves to a fork's way; what the fork's automatic checkpoint saw of it goes with it.
+    // The owner goes another way and forgets the first one, which only a fork's automatic checkpoint
+    // still sees: that goes with the owner all the same.
     let id = f.session(4).await;
     let fork = f.fork(&id, 4).await;
     let left = f.rewind(&fork, 1).await;
     let kept = f.checkpoint(&fork, &left).await.cut;
-    f.rewind(&id, 0).await;
+    let own = f.rewind(&id, 0).await;
     f.append(&id, 1).await;
+    f.write(Write::DeleteCheckpoint { session: id.clone(), id: own }).await;
+    assert_eq!(f.store.load_turns(kept, 0..9).await.unwrap().len(), 4, "their owner lives");
     f.delete(&id).await;
     assert_eq!(f.store.load_turns(kept, 0..9).await.unwrap().len(), 1);
     assert_eq!(f.stats().await.turns_stored, 1);
@@ -199,16 +202,17 @@ pub async fn an_id_that_comes_back_is_no_longer_dead_and_owns_nothing_old(store:
 pub async fn one_change_may_delete_and_create(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let (id, other) = (f.session(3).await, f.session(1).await);
-    let turns = f.turns(1);
+    let (doomed, turns) = (f.turns(2), f.turns(1));
     let change = f
         .change()
+        .write(append(&id, doomed))
         .write(Write::DeleteSession { session: id.clone() })
         .write(Write::DeleteSession { session: other.clone() })
         .write(create_root(&id))
         .write(append(&id, turns));
     let receipt = f.commit(change).await;
     let ids: Vec<_> = receipt.sessions.iter().map(|stamp| (stamp.id.clone(), stamp.version)).collect();
-    assert_eq!(ids, [(id.clone(), 1)]);
+    assert_eq!(ids, [(id.clone(), 1)], "the new one, once");
     assert_eq!((f.said(&id).await.len(), f.stats().await.turns_stored), (1, 1));
     let twice = f
         .change()

@@ -165,6 +165,24 @@ pub async fn keys_go_with_every_session_that_their_change_created(store: Arc<dyn
     }
 }
 
+pub async fn an_overwritten_key_goes_with_its_new_session_alone(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let (old, new) = (f.session_id(), f.session_id());
+    let create = |id: &SessionId| f.change().once(Some(f.key(None, "k", id.as_str()))).write(create_root(id));
+    f.commit(create(&old)).await;
+    f.advance(KEY_LIFETIME * 2);
+    assert!(!f.commit(create(&new)).await.replayed);
+    f.delete(&old).await;
+    let again = f.commit(create(&new)).await;
+    assert_eq!(
+        (again.replayed, again.result.as_str()),
+        (true, new.as_str()),
+        "it is the new session's key now"
+    );
+    f.delete(&new).await;
+    assert!(!f.commit(create(&new)).await.replayed);
+}
+
 pub async fn a_deletion_can_be_replayed(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let id = f.session(1).await;

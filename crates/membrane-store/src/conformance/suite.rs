@@ -154,6 +154,7 @@ macro_rules! conformance_tests {
             keys_made_before_a_time_can_be_forgotten
             keys_go_with_the_session_they_are_about
             keys_go_with_every_session_that_their_change_created
+            an_overwritten_key_goes_with_its_new_session_alone
             a_deletion_can_be_replayed
             a_replay_names_sessions_that_are_gone_by_now
         );
