@@ -35,7 +35,6 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let folder = tempfile::Builder::new().prefix("membrane-bench-").tempdir_in(".")?;
     let report = runtime.block_on(measure_parts(&parts, folder.path()))?;
-    print!("{report}");
     if report.is_valid() { Ok(()) } else { Err("the run is invalid: see above".into()) }
 }
 
@@ -44,7 +43,6 @@ async fn measure_parts(parts: &[String], folder: &Path) -> Result<Report, Failur
     let syncs = disk::syncs_per_second(folder)?;
     report.note(format!("fdatasync of 4 KiB appends: {syncs:.0}/s"));
     for part in parts {
-        println!("measuring: {part}");
         match part.as_str() {
             "append" => append::measure(folder, syncs, &mut report).await?,
             "constant" => constant::measure(folder, &mut report).await?,
