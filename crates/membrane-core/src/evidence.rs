@@ -118,7 +118,17 @@ impl Evidence {
     /// Whether the session may stop: at least [`MIN_TURNS_BEFORE_STOP`] turns, and P(theta > 0.5) at
     /// least [`STOP_PROBABILITY`].
     pub fn should_stop(&self, turn_count: u64) -> bool {
-        turn_count >= MIN_TURNS_BEFORE_STOP && self.probability_above(0.5) >= STOP_PROBABILITY
+        // Every append asks. Two bounds answer most of the time: by symmetry P(theta > 1/2) is at most 1/2
+        // unless alpha > beta, and by Cantelli's inequality P(theta <= 1/2) is at most v / (v + d^2), with v
+        // the variance and d the distance of the mean from 1/2.
+        if turn_count < MIN_TURNS_BEFORE_STOP || self.alpha <= self.beta {
+            return false;
+        }
+        let (mean, total) = (self.confidence(), self.alpha + self.beta);
+        let variance = mean * (1.0 - mean) / (total + 1.0);
+        let distance = mean - 0.5;
+        variance / (variance + distance * distance) <= 1.0 - STOP_PROBABILITY
+            || self.probability_above(0.5) >= STOP_PROBABILITY
     }
 
     /// Whether both distributions are the same.
@@ -162,6 +172,17 @@ mod tests {
         assert!(!after(3, 0, 0).should_stop(3));
         assert!(after(4, 0, 0).should_stop(4));
         assert!(!after(4, 0, 0).should_stop(2), "too few turns in the session");
+    }
+
+    #[test]
+    fn the_bounds_answer_as_the_distribution_does() {
+        for succeeded in 0..60 {
+            for failed in 0..60 {
+                let evidence = after(succeeded, failed, 0);
+                let is_sure = evidence.probability_above(0.5) >= STOP_PROBABILITY;
+                assert_eq!(evidence.should_stop(3), is_sure, "{succeeded} and {failed}");
+            }
+        }
     }
 
     #[test]
