@@ -1,6 +1,8 @@
 //! Opening connections: flags, pragmas, and waiting for other processes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use membrane_store::StoreError;
@@ -99,14 +101,40 @@ fn set(conn: &Connection, options: &SqliteOptions, pragma: &str, value: &str) ->
         .map_err(|error| open_error(&options.path, "configure a connection", error))
 }
 
+/// How long a connection waits for locks; may be changed while it is open.
+#[derive(Debug, Clone)]
+pub(crate) struct Patience(Arc<AtomicU64>);
+
+impl Patience {
+    fn new(timeout: Duration) -> Self {
+        Self(Arc::new(AtomicU64::new(micros(timeout))))
+    }
+
+    /// From now on it waits this long.
+    pub(crate) fn set(&self, timeout: Duration) {
+        self.0.store(micros(timeout), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn micros(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Waits for locks in short, uneven steps until `timeout` is over.
-pub(crate) fn wait_politely(conn: &mut Connection, timeout: Duration) -> Result<(), StoreError> {
-    let mut until = Instant::now();
+pub(crate) fn wait_politely(conn: &mut Connection, timeout: Duration) -> Result<Patience, StoreError> {
+    let patience = Patience::new(timeout);
+    let shown = patience.clone();
+    let mut since = Instant::now();
     let mut noise = u64::from(std::process::id()) | 1;
     conn.busy_handler(Some(move |tries: i32| {
         if tries == 0 {
-            until = Instant::now() + timeout;
-        } else if Instant::now() >= until {
+            since = Instant::now();
+        }
+        if since.elapsed() >= patience.get() {
             return false;
         }
         // Xorshift; two processes that poll in step would keep missing the same gap.
@@ -116,7 +144,8 @@ pub(crate) fn wait_politely(conn: &mut Connection, timeout: Duration) -> Result<
         std::thread::sleep(PAUSE + Duration::from_micros(noise % PAUSE_SPREAD_MICROS));
         true
     }))
-    .doing("configure a connection")
+    .doing("configure a connection")?;
+    Ok(shown)
 }
 
 /// Switches to the write-ahead log. SQLite does not call the busy handler here, so two processes that

@@ -95,26 +95,30 @@ impl Facts {
 
 /// Nine numbers, each after a comma.
 fn numbers(text: &[u8]) -> Option<[i64; 9]> {
-    let mut numbers = [0_i64; 9];
-    let mut index = 0_usize;
-    let mut sign = 1;
-    for byte in text {
-        match byte {
-            b',' => {
-                *numbers.get_mut(index.saturating_sub(1))? *= sign;
-                index += 1;
-                sign = 1;
-            }
-            b'-' => sign = -1,
-            b'0'..=b'9' => {
-                let number = numbers.get_mut(index.checked_sub(1)?)?;
-                *number = number.checked_mul(10)?.checked_add(i64::from(byte - b'0'))?;
-            }
-            _ => return None,
-        }
+    let mut numbers = [0; 9];
+    let mut rest = text;
+    for number in &mut numbers {
+        (*number, rest) = leading_number(rest.strip_prefix(b",")?)?;
     }
-    *numbers.last_mut()? *= sign;
-    (index == numbers.len()).then_some(numbers)
+    rest.is_empty().then_some(numbers)
+}
+
+/// No 19 digits are more than an unsigned integer of 64 bits holds, so that only the end is checked.
+const MAX_DIGITS: usize = 19;
+
+fn leading_number(text: &[u8]) -> Option<(i64, &[u8])> {
+    let (is_negative, text) = match text.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let n_digits = text.iter().take(MAX_DIGITS + 1).take_while(|byte| byte.is_ascii_digit()).count();
+    if n_digits == 0 || n_digits > MAX_DIGITS {
+        return None;
+    }
+    let (digits, rest) = text.split_at_checked(n_digits)?;
+    let size = digits.iter().fold(0_u64, |sum, digit| sum.wrapping_mul(10) + u64::from(digit & 15));
+    let size = i64::try_from(size).ok()?;
+    Some((if is_negative { -size } else { size }, rest))
 }
 
 #[cfg(test)]

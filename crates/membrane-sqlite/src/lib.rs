@@ -13,6 +13,7 @@ mod error;
 mod facts;
 pub mod migrations;
 mod options;
+mod queue;
 mod read;
 mod readers;
 mod rows;

@@ -15,22 +15,21 @@ use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
 use membrane_store::{Change, Receipt, Store, StoreError, StoreStats, Thread};
 use rusqlite::OpenFlags;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::Prepared;
 use crate::connection::open_to_look;
-use crate::error::{OpenError, crowded};
+use crate::error::OpenError;
 use crate::migrations::{self, MigrationStatus};
 use crate::options::SqliteOptions;
+use crate::queue::WriteQueue;
 use crate::read;
 use crate::readers::Readers;
-use crate::writer::{self, Request};
 
 /// A keep in one SQLite file. Share it through an `Arc`; dropping the last handle closes the file after
 /// what was asked for is done.
 #[derive(Debug)]
 pub struct SqliteStore {
-    writer: mpsc::Sender<Request>,
+    queue: WriteQueue,
     readers: Readers,
     options: SqliteOptions,
 }
@@ -42,9 +41,9 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`]; the file is then as it was.
     pub async fn open(options: SqliteOptions) -> Result<Self, OpenError> {
-        let writer = writer::start(&options).await?;
+        let queue = WriteQueue::start(&options).await?;
         let readers = Readers::start(&options)?;
-        Ok(Self { writer, readers, options })
+        Ok(Self { queue, readers, options })
     }
 
     /// Which steps of the schema a file holds. Changes nothing; a missing file holds none.
@@ -63,25 +62,12 @@ impl SqliteStore {
         let conn = open_to_look(&SqliteOptions::at(path), OpenFlags::empty())?;
         migrations::status(&conn, path)
     }
-
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
-    ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        match self.writer.send_timeout(request(reply), self.options.busy_timeout).await {
-            Ok(()) => answer.await.unwrap_or(Err(StoreError::Closed)),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(crowded()),
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(StoreError::Closed),
-        }
-    }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn commit(&self, change: Change) -> Result<Receipt, StoreError> {
-        let change = Box::new(Prepared::new(change)?);
-        self.ask(|reply| Request::Commit { change, reply }).await
+        self.queue.commit(Prepared::new(change)?).await
     }
 
     async fn find_session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
@@ -179,6 +165,6 @@ impl Store for SqliteStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.readers.close().await;
-        self.ask(|reply| Request::Close { reply }).await
+        self.queue.close().await
     }
 }

@@ -1,4 +1,5 @@
-//! The writer: one thread, one connection, one transaction for all changes that are waiting.
+//! The writer: one connection, one transaction for all changes that are waiting. Who may use it when is in
+//! `queue.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,10 +7,9 @@ use std::time::Duration;
 
 use membrane_store::{Receipt, StoreError};
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::{self, Prepared};
-use crate::connection::{make_folder, make_writer, open_to_look, wait_politely};
+use crate::connection::{Patience, make_folder, make_writer, open_to_look, wait_politely};
 use crate::error::{Doing, OpenError, ends_transaction, held};
 use crate::migrations::{inspect_in_snapshot, migrate};
 use crate::options::SqliteOptions;
@@ -26,7 +26,8 @@ const RESTART_PATIENCE: Duration = Duration::from_secs(1);
 /// reset: each try syncs two files.
 const RETRY_FRACTION: u32 = 8;
 
-type Outcome = Result<Receipt, StoreError>;
+/// How a change went.
+pub(crate) type Outcome = Result<Receipt, StoreError>;
 
 /// What is taken back when a change is refused after it has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,38 +61,9 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// What the writer is asked to do.
-pub(crate) enum Request {
-    /// Commit a change and say how it went.
-    Commit { change: Box<Prepared>, reply: oneshot::Sender<Outcome> },
-    /// Stop after everything that was asked before.
-    Close { reply: oneshot::Sender<Result<(), StoreError>> },
-}
-
-/// Starts the thread; it opens and migrates the file before this returns.
-pub(crate) async fn start(options: &SqliteOptions) -> Result<mpsc::Sender<Request>, OpenError> {
-    let (requests, inbox) = mpsc::channel(options.queue_len.max(1));
-    let (opened, is_open) = oneshot::channel();
-    let options = options.clone();
-    std::thread::Builder::new()
-        .name("membrane-writer".to_owned())
-        .spawn(move || match Writer::open(&options) {
-            Ok(writer) => {
-                if opened.send(Ok(())).is_ok() {
-                    writer.run(inbox);
-                }
-            }
-            Err(error) => {
-                // Nobody listens only if the opening was given up.
-                let _ = opened.send(Err(error));
-            }
-        })
-        .map_err(OpenError::Thread)?;
-    is_open.await.unwrap_or(Err(OpenError::Store(StoreError::Closed)))?;
-    Ok(requests)
-}
-
-struct Writer {
+/// The one connection that writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
     conn: Connection,
     /// Pages in the write-ahead log after the newest commit.
     log_pages: Arc<AtomicU32>,
@@ -103,15 +75,19 @@ struct Writer {
     wait_at: u32,
     max_batch: usize,
     busy_timeout: Duration,
+    /// How long the connection waits for another process.
+    patience: Patience,
 }
 
 impl Writer {
-    fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
+    /// Opens and migrates the file.
+    pub(crate) fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
         make_folder(options)?;
         let mut conn = open_to_look(options, OpenFlags::SQLITE_OPEN_CREATE)?;
         inspect_in_snapshot(&conn, &options.path)?;
         make_writer(&conn, options)?;
         migrate(&mut conn, &options.path)?;
+        let patience = wait_politely(&mut conn, options.busy_timeout)?;
         let checkpoint_pages = options.checkpoint_pages.max(1);
         let log_pages = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&log_pages);
@@ -129,41 +105,29 @@ impl Writer {
             wait_at: checkpoint_pages.saturating_mul(RESTART_FACTOR),
             max_batch: options.max_batch.max(1),
             busy_timeout: options.busy_timeout,
+            patience,
         })
     }
 
-    fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
-        let mut changes = Vec::new();
-        let mut replies = Vec::new();
-        while let Some(first) = inbox.blocking_recv() {
-            let mut closing = None;
-            let mut next = Some(first);
-            while let Some(request) = next {
-                match request {
-                    Request::Commit { change, reply } => {
-                        changes.push(*change);
-                        replies.push(reply);
-                    }
-                    Request::Close { reply } => closing = Some(reply),
-                }
-                let go_on = closing.is_none() && changes.len() < self.max_batch;
-                next = if go_on { inbox.try_recv().ok() } else { None };
-            }
-            if !changes.is_empty() {
-                let outcomes = self.commit_all(&changes);
-                changes.clear();
-                for (reply, outcome) in replies.drain(..).zip(outcomes) {
-                    // A caller that went away does not want to know.
-                    let _ = reply.send(outcome);
-                }
-                self.move_log_if_long();
-            }
-            if let Some(reply) = closing {
-                inbox.close();
-                let closed = self.conn.close().map_err(|(_, error)| error).doing("close the database");
-                let _ = reply.send(closed);
-                return;
-            }
+    /// How many changes may share one transaction.
+    pub(crate) fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+
+    /// Closes the file.
+    pub(crate) fn close(self) -> Result<(), StoreError> {
+        self.conn.close().map_err(|(_, error)| error).doing("close the database")
+    }
+
+    /// Commits one change, unless another process holds the database: then the answer is `None` at once.
+    pub(crate) fn commit_if_free(&mut self, change: &Prepared) -> Option<Outcome> {
+        self.patience.set(Duration::ZERO);
+        let outcome = self.try_together(std::slice::from_ref(change), Undo::Transaction);
+        self.patience.set(self.busy_timeout);
+        match outcome {
+            Ok(mut outcomes) => outcomes.pop(),
+            Err(Failure::Whole(StoreError::Unavailable { .. })) => None,
+            Err(failure) => Some(Err(failure.into_error())),
         }
     }
 
@@ -171,7 +135,7 @@ impl Writer {
     /// most changes that are refused have written nothing yet. If one has, the transaction is done again
     /// with a savepoint for each; if the transaction as a whole fails (a full disk, for one), its changes
     /// are done one by one. So each gets its own outcome, and nothing of a refused one stays.
-    fn commit_all(&mut self, changes: &[Prepared]) -> Vec<Outcome> {
+    pub(crate) fn commit_all(&mut self, changes: &[Prepared]) -> Vec<Outcome> {
         let together = match self.try_together(changes, Undo::Transaction) {
             Err(Failure::Torn(_)) if changes.len() > 1 => self.try_together(changes, Undo::Savepoint),
             together => together,
@@ -257,9 +221,14 @@ impl Writer {
         }
     }
 
+    /// Whether moving the log is due.
+    pub(crate) fn is_log_long(&self) -> bool {
+        self.log_pages.load(Ordering::Relaxed) >= self.move_at
+    }
+
     /// Moves the log's content into the main file once it is long. Reading transactions may keep the log
     /// from starting over; once it is far too long, wait for them, but not for ever and not each time.
-    fn move_log_if_long(&mut self) {
+    pub(crate) fn move_log_if_long(&mut self) {
         let pages = self.log_pages.load(Ordering::Relaxed);
         if pages < self.checkpoint_pages {
             // It has started over.
@@ -284,9 +253,9 @@ impl Writer {
     }
 
     fn move_log_after_readers(&mut self) -> Result<(), StoreError> {
-        wait_politely(&mut self.conn, RESTART_PATIENCE.min(self.busy_timeout))?;
+        self.patience.set(RESTART_PATIENCE.min(self.busy_timeout));
         let moved = self.move_log("PRAGMA wal_checkpoint(RESTART)");
-        wait_politely(&mut self.conn, self.busy_timeout)?;
+        self.patience.set(self.busy_timeout);
         moved
     }
 
