@@ -304,8 +304,9 @@ pub struct SessionStamp {
 /// What a committed change answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// The sessions whose record the change wrote and that are still there, in the order in which it
-    /// first wrote them.
+    /// The sessions whose record or state the change wrote and that are still there, in the order in
+    /// which it first wrote them. A write of the state alone (a run that begins, waits or goes on)
+    /// leaves the version as it was.
     pub sessions: Vec<SessionStamp>,
     /// The key's `result`: of the first time, if this is a replay.
     pub result: String,

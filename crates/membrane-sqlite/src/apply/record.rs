@@ -45,6 +45,8 @@ pub(crate) struct Record {
     pub(crate) created_at: String,
     pub(crate) last_active: String,
     pub(crate) dirty: Dirty,
+    /// Whether this change has raised the version, or created the session.
+    pub(crate) is_raised: bool,
 }
 
 impl Record {
@@ -79,8 +81,8 @@ pub(crate) struct Tx<'conn> {
     pub(crate) conn: &'conn Connection,
     pub(crate) now: Timestamp,
     pub(crate) now_text: String,
-    /// Few: a change touches one to three sessions. First those whose record it writes, in the order of
-    /// the first writing, then those that it only looked at.
+    /// Few: a change touches one to three sessions. First those whose record or state it writes, in the
+    /// order of the first writing, then those that it only looked at.
     records: Vec<Record>,
     /// How many of them it writes.
     n_written: usize,
@@ -101,13 +103,29 @@ impl<'conn> Tx<'conn> {
 
     /// Notes that the change writes this session's record: its version rises once.
     pub(crate) fn raise(&mut self, id: &SessionId) -> Result<(), StoreError> {
-        let index = self.find(id)?;
+        let record = self.write(id)?;
+        record.version += u64::from(!record.is_raised);
+        record.is_raised = true;
+        Ok(())
+    }
+
+    /// Writes this session's state alone: its version stays.
+    pub(crate) fn set_state(&mut self, id: &SessionId, state: State) -> Result<(), StoreError> {
+        let record = self.write(id)?;
+        record.state = state;
+        record.mark(Dirty::State);
+        Ok(())
+    }
+
+    /// The record, moved among those that the change writes.
+    fn write(&mut self, id: &SessionId) -> Result<&mut Record, StoreError> {
+        let mut index = self.find(id)?;
         if index >= self.n_written {
-            self.records[index].version += 1;
             self.records[self.n_written..=index].rotate_right(1);
+            index = self.n_written;
             self.n_written += 1;
         }
-        Ok(())
+        Ok(&mut self.records[index])
     }
 
     /// Takes a session in that this change created; it stays at version 1.
@@ -141,7 +159,7 @@ impl<'conn> Tx<'conn> {
         self.records.iter_mut().try_for_each(|record| write_back(conn, record, now))
     }
 
-    /// Where the touched sessions stand.
+    /// Where the written sessions stand.
     pub(crate) fn stamps(&self) -> Vec<SessionStamp> {
         self.records
             .iter()
@@ -180,6 +198,7 @@ fn decode(row: &Row<'_>, id: &SessionId) -> Result<Record, RowError> {
         created_at: row.get(17)?,
         last_active: row.get(18)?,
         dirty: Dirty::No,
+        is_raised: false,
     })
 }
 

@@ -13,7 +13,7 @@ use membrane_core::turn::Turn;
 use membrane_store::{StoreError, Subject, codec};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::apply::record::{Dirty, Tx};
+use crate::apply::record::Tx;
 use crate::apply::turns::{self, MeasuredTurn};
 use crate::error::{Doing, store_error};
 use crate::rows::{self, signed};
@@ -62,7 +62,7 @@ fn get(conn: &Connection, id: &RunId) -> Result<HeldRun, StoreError> {
 pub(super) fn begin(tx: &mut Tx<'_>, run: &Run, lease_for: Duration) -> Result<(), StoreError> {
     let doing = "begin a run";
     let conn = tx.conn;
-    let record = tx.record(&run.session)?;
+    tx.set_state(&run.session, State::Processing)?;
     let open: Option<String> = conn
         .prepare_cached("SELECT started_at FROM runs WHERE session_id = ?1")
         .and_then(|mut statement| statement.query_row([run.session.as_str()], |row| row.get(0)).optional())
@@ -72,8 +72,6 @@ pub(super) fn begin(tx: &mut Tx<'_>, run: &Run, lease_for: Duration) -> Result<(
             .map_err(|error| StoreError::inconsistent("runs", &run.session, error))?;
         return Err(StoreError::Busy { session: run.session.clone(), since });
     }
-    record.state = State::Processing;
-    record.mark(Dirty::State);
     let inserted = conn
         .prepare_cached(
             "INSERT INTO runs (id, session_id, turn_id, user_message, user_mentions_json, user_linearity, \
@@ -149,7 +147,7 @@ pub(super) fn suspend(tx: &mut Tx<'_>, run: &RunId) -> Result<(), StoreError> {
         .prepare_cached("UPDATE runs SET phase = 'awaiting_tool', lease_until = NULL WHERE id = ?1")
         .and_then(|mut statement| statement.execute([run.as_str()]))
         .doing("suspend a run")?;
-    set_state(tx, &session, State::AwaitingTool)
+    tx.set_state(&session, State::AwaitingTool)
 }
 
 /// The run goes on under a new lease.
@@ -174,7 +172,7 @@ pub(super) fn resume(
             ])
         })
         .doing("resume a run")?;
-    set_state(tx, &session, State::Processing)
+    tx.set_state(&session, State::Processing)
 }
 
 /// Ends a run: its turn is appended, the run and its log go.
@@ -189,15 +187,8 @@ pub(super) fn finish(
         .prepare_cached("DELETE FROM runs WHERE id = ?1")
         .and_then(|mut statement| statement.execute([run.as_str()]))
         .doing("finish a run")?;
-    set_state(tx, &session, State::Idle)?;
+    tx.set_state(&session, State::Idle)?;
     turns::append(tx, &session, std::slice::from_ref(turn), measured)
-}
-
-fn set_state(tx: &mut Tx<'_>, session: &SessionId, state: State) -> Result<(), StoreError> {
-    let record = tx.record(session)?;
-    record.state = state;
-    record.mark(Dirty::State);
-    Ok(())
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -62,6 +62,7 @@ pub(super) fn create(
         last_active: created_text.clone(),
         created_at: created_text,
         dirty: Dirty::No,
+        is_raised: true,
     };
     record.number = insert(tx, session, &record)?;
     conn.prepare_cached("DELETE FROM deleted_sessions WHERE id = ?1")

@@ -10,8 +10,8 @@ use membrane_core::session::{Session, SessionPatch};
 use membrane_core::state::State;
 use membrane_core::turn::{Item, Linearity, Message};
 
-use super::fixture::{Fixture, LONG_LEASE, append, assert_refused, json, text_pieces};
-use crate::{Requirement, Store, StoreError, Subject, Write};
+use super::fixture::{Fixture, LONG_LEASE, append, assert_refused, create_root, json, text_pieces};
+use crate::{Receipt, Requirement, SessionStamp, Store, StoreError, Subject, Write};
 
 /// A lease that has expired, or is about to.
 const SHORT_LEASE: Duration = Duration::from_millis(20);
@@ -38,7 +38,8 @@ pub async fn a_run_is_durable_before_its_turn_and_outside_of_it(store: Arc<dyn S
     let mut run = f.run(&id, "why\0 🙂?");
     run.user = Message { mentions: Some(json("[1e400]")), linearity: Linearity::Required, ..run.user };
     let receipt = f.write(Write::BeginRun { run: run.clone(), lease_for: LONG_LEASE }).await;
-    assert_eq!(receipt.sessions, [], "the record's version does not rise");
+    let stamp = SessionStamp { id: id.clone(), version: before.session.version, cut: before.session.cut };
+    assert_eq!(receipt.sessions, [stamp], "the record's version does not rise");
     assert_eq!(f.store.find_run(&id).await.unwrap().as_ref(), Some(&run));
     let during = f.thread(&id).await;
     assert_eq!(during.turns, before.turns);
@@ -48,6 +49,57 @@ pub async fn a_run_is_durable_before_its_turn_and_outside_of_it(store: Arc<dyn S
     bare.model = None;
     f.write(Write::BeginRun { run: bare.clone(), lease_for: LONG_LEASE }).await;
     assert_eq!(f.store.find_run(&bare.session).await.unwrap(), Some(bare));
+}
+
+pub async fn a_begun_runs_receipt_tells_version_and_turns_and_a_replay_the_same(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let (id, other) = (f.session(3).await, f.session(1).await);
+    let before = f.get(&id).await;
+    let run = f.run(&id, "why?");
+    let begin = |run: &Run| {
+        let key = f.key(Some(&id), "k", run.id.as_str());
+        // Looked at only, so not in the receipt.
+        let looked_at = Requirement::Version { session: other.clone(), version: 2 };
+        let begin = Write::BeginRun { run: run.clone(), lease_for: LONG_LEASE };
+        f.change().once(Some(key)).require(looked_at).write(begin)
+    };
+    let first = f.commit(begin(&run)).await;
+    let stamp = SessionStamp { id: id.clone(), version: before.version, cut: before.cut };
+    assert_eq!(first.sessions, std::slice::from_ref(&stamp));
+    assert_eq!((stamp.version, stamp.cut.turn_count), (2, 3));
+    let suspended = f.write(Write::SuspendRun { run: run.id.clone() }).await;
+    assert_eq!(suspended.sessions, std::slice::from_ref(&stamp));
+    let resume = Write::ResumeRun { run: run.id.clone(), lease: f.lease(), lease_for: LONG_LEASE };
+    assert_eq!(f.write(resume).await.sessions, std::slice::from_ref(&stamp));
+    let turn = Box::new(f.turn("answer"));
+    let finished = f.write(Write::FinishRun { run: run.id.clone(), turn }).await;
+    assert_eq!(finished.stamp(&id).map(|stamp| (stamp.version, stamp.cut.turn_count)), Some((3, 4)));
+    let again = f.commit(begin(&f.run(&id, "why?"))).await;
+    assert_eq!(again, Receipt { replayed: true, ..first }, "where it stood when the run began");
+    assert_eq!(f.store.find_run(&id).await.unwrap(), None);
+}
+
+pub async fn a_run_begun_beside_other_writes_raises_no_version_more_than_they_do(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let (begun, written, fresh) = (f.session(1).await, f.session(1).await, f.session_id());
+    let (run, on_fresh) = (f.run(&begun, "x"), f.run(&fresh, "x"));
+    let more = f.turns(2);
+    let change = f
+        .change()
+        .write(Write::BeginRun { run: run.clone(), lease_for: LONG_LEASE })
+        .write(append(&written, more))
+        .write(create_root(&fresh))
+        .write(Write::BeginRun { run: on_fresh, lease_for: LONG_LEASE });
+    let receipt = f.commit(change).await;
+    let stamps: Vec<_> =
+        receipt.sessions.iter().map(|at| (at.id.clone(), at.version, at.cut.turn_count)).collect();
+    assert_eq!(stamps, [(begun.clone(), 2, 1), (written, 3, 3), (fresh, 1, 0)]);
+    let turn = f.turn("meanwhile");
+    let change = f.change().write(Write::SuspendRun { run: run.id }).write(append(&begun, vec![turn]));
+    let receipt = f.commit(change).await;
+    assert_eq!(receipt.stamp(&begun).map(|at| (at.version, at.cut.turn_count)), Some((3, 2)), "once");
+    let receipt = f.write(Write::DeleteSession { session: begun }).await;
+    assert_eq!(receipt.sessions, []);
 }
 
 pub async fn a_second_run_is_told_since_when_the_first_is_open(store: Arc<dyn Store>) {

@@ -129,6 +129,8 @@ macro_rules! conformance_tests {
         );
         $crate::conformance_room!($make_store, runs:
             a_run_is_durable_before_its_turn_and_outside_of_it
+            a_begun_runs_receipt_tells_version_and_turns_and_a_replay_the_same
+            a_run_begun_beside_other_writes_raises_no_version_more_than_they_do
             a_second_run_is_told_since_when_the_first_is_open
             pieces_come_back_in_order_from_any_number
             pieces_that_do_not_go_on_are_somebody_elses

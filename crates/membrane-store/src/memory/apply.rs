@@ -14,8 +14,11 @@ pub(super) struct Tx<'state> {
     pub(super) now: Timestamp,
     /// The time by which leases expire.
     pub(super) lease_clock: Timestamp,
-    /// The sessions whose record it wrote and that are still there, in the order of the first writing.
+    /// The sessions whose record or state it wrote and that are still there, in the order of the first
+    /// writing.
     written: Vec<SessionId>,
+    /// Those of them whose version has been raised, or starts with this change.
+    raised: Vec<SessionId>,
     /// The sessions that it created.
     pub(super) created: Vec<SessionId>,
 }
@@ -31,7 +34,14 @@ pub(super) fn apply(
     {
         return Ok(receipt);
     }
-    let mut tx = Tx { state, now: change.now, lease_clock, written: Vec::new(), created: Vec::new() };
+    let mut tx = Tx {
+        state,
+        now: change.now,
+        lease_clock,
+        written: Vec::new(),
+        raised: Vec::new(),
+        created: Vec::new(),
+    };
     for requirement in &change.require {
         tx.require(requirement)?;
     }
@@ -84,14 +94,21 @@ impl Tx<'_> {
 
     /// A session's record, to write: its version rises once per change.
     pub(super) fn write_record(&mut self, id: &SessionId) -> Result<&mut Session, StoreError> {
-        let is_first = !self.written.contains(id);
-        let record =
-            self.state.sessions.edit(id).ok_or_else(|| StoreError::not_found(Subject::Session, id))?;
+        let is_first = !self.raised.contains(id);
         if is_first {
-            record.version += 1;
+            self.raised.push(id.clone());
+        }
+        let record = self.write_state(id)?;
+        record.version += u64::from(is_first);
+        Ok(record)
+    }
+
+    /// A session's record, to write its state alone: its version stays.
+    pub(super) fn write_state(&mut self, id: &SessionId) -> Result<&mut Session, StoreError> {
+        if !self.written.contains(id) {
             self.written.push(id.clone());
         }
-        Ok(record)
+        self.edit(id)
     }
 
     /// Notes that the session's turns change now; activity never goes back.
@@ -110,12 +127,14 @@ impl Tx<'_> {
     /// Notes a session that the change created, at version 1.
     pub(super) fn note_created(&mut self, id: &SessionId) {
         self.written.push(id.clone());
+        self.raised.push(id.clone());
         self.created.push(id.clone());
     }
 
     /// Notes a session that the change deleted.
     pub(super) fn note_deleted(&mut self, id: &SessionId) {
         self.written.retain(|written| written != id);
+        self.raised.retain(|raised| raised != id);
         self.created.retain(|created| created != id);
     }
 

@@ -120,7 +120,7 @@ impl Tx<'_> {
     }
 
     fn set_state(&mut self, session: &SessionId, state: SessionState) -> Result<(), StoreError> {
-        self.edit(session)?.state = state;
+        self.write_state(session)?.state = state;
         Ok(())
     }
 }
