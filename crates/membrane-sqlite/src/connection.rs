@@ -57,9 +57,14 @@ pub(crate) fn make_writer(conn: &Connection, options: &SqliteOptions) -> Result<
 
 /// The file's write-ahead log; beside the file itself, wherever links led to it.
 pub(crate) fn log_path(path: &Path) -> PathBuf {
-    let mut name = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
+    let mut name = real_path(path).into_os_string();
     name.push("-wal");
     name.into()
+}
+
+/// The file itself, wherever links led to it. What belongs to it lies beside it.
+pub(crate) fn real_path(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Opens a connection that only reads.

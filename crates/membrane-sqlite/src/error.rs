@@ -119,6 +119,32 @@ pub(crate) fn ends_transaction(error: &StoreError) -> bool {
     )
 }
 
+/// A file beside the database that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{} failed", .path.display())]
+struct FileError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// Says what was tried, and with which file, when the file system fails.
+pub(crate) trait FileDoing<T> {
+    /// Turns the system's error into the contract's.
+    fn doing(self, what: &'static str, path: &Path) -> Result<T, StoreError>;
+}
+
+impl<T> FileDoing<T> for std::io::Result<T> {
+    fn doing(self, what: &'static str, path: &Path) -> Result<T, StoreError> {
+        self.map_err(|source| match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::StorageFull,
+            _ => {
+                let source = Box::new(FileError { path: path.to_owned(), source });
+                StoreError::Backend { doing: what, source }
+            }
+        })
+    }
+}
+
 /// Says what was tried when SQLite fails.
 pub(crate) trait Doing<T> {
     /// Turns SQLite's error into the contract's.

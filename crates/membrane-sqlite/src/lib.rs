@@ -11,6 +11,7 @@ mod apply;
 mod connection;
 mod error;
 mod facts;
+mod instances;
 pub mod migrations;
 mod options;
 mod queue;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use membrane_core::branches::BranchNode;
@@ -19,6 +20,7 @@ use rusqlite::OpenFlags;
 use crate::apply::Prepared;
 use crate::connection::open_to_look;
 use crate::error::OpenError;
+use crate::instances::Instances;
 use crate::migrations::{self, MigrationStatus};
 use crate::options::SqliteOptions;
 use crate::queue::WriteQueue;
@@ -31,6 +33,7 @@ use crate::readers::Readers;
 pub struct SqliteStore {
     queue: WriteQueue,
     readers: Readers,
+    instances: Arc<Instances>,
     options: SqliteOptions,
 }
 
@@ -43,7 +46,8 @@ impl SqliteStore {
     pub async fn open(options: SqliteOptions) -> Result<Self, OpenError> {
         let queue = WriteQueue::start(&options).await?;
         let readers = Readers::start(&options)?;
-        Ok(Self { queue, readers, options })
+        let instances = Arc::new(Instances::beside(&options));
+        Ok(Self { queue, readers, instances, options })
     }
 
     /// Which steps of the schema a file holds. Changes nothing; a missing file holds none.
@@ -61,6 +65,16 @@ impl SqliteStore {
         }
         let conn = open_to_look(&SqliteOptions::at(path), OpenFlags::empty())?;
         migrations::status(&conn, path)
+    }
+
+    /// Does file work that has nothing to do with the database.
+    async fn with_instances<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Instances) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let instances = Arc::clone(&self.instances);
+        // It fails only when the runtime is going.
+        tokio::task::spawn_blocking(move || work(&instances)).await.unwrap_or(Err(StoreError::Closed))
     }
 }
 
@@ -154,6 +168,16 @@ impl Store for SqliteStore {
         self.readers.read(read::runs::owners).await
     }
 
+    async fn hold_instance(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        let instance = instance.clone();
+        self.with_instances(move |instances| instances.hold(&instance)).await
+    }
+
+    async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError> {
+        let among = among.to_vec();
+        self.with_instances(move |instances| instances.list_dead(&among)).await
+    }
+
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         let path = self.options.path.clone();
         self.readers.read(move |conn| read::stats::stats(conn, &path)).await
@@ -165,6 +189,13 @@ impl Store for SqliteStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.readers.close().await;
-        self.queue.close().await
+        let closed = self.queue.close().await;
+        // Last, so that nobody takes over what is still being written.
+        self.with_instances(|instances| {
+            instances.let_go();
+            Ok(())
+        })
+        .await?;
+        closed
     }
 }

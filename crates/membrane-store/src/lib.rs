@@ -157,6 +157,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The instances that hold leases.
     async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError>;
 
+    /// Makes an instance known as alive, until the store is closed or the process ends, however it ends.
+    /// To be called before the instance owns its first run; doing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: another store goes by the same id.
+    async fn hold_instance(&self, instance: &InstanceId) -> Result<(), StoreError>;
+
+    /// Those of `among` that no store on this data holds, in the order given. One that was never held is
+    /// among them; one that was killed is, as soon as its process is gone.
+    async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError>;
+
     /// How much there is. May scan; not for a hot path.
     async fn stats(&self) -> Result<StoreStats, StoreError>;
 

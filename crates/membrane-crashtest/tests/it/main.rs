@@ -10,6 +10,7 @@ mod held_keep;
 mod image;
 mod keep;
 mod keep_target;
+mod killed_instances;
 mod power_loss;
 mod recording;
 mod two_processes;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use membrane_core::crystal::Crystal;
 use membrane_core::evidence::{LegacySet, LegacyTotals};
 use membrane_core::history::{Cut, TurnRef};
-use membrane_core::ids::{CheckpointId, HistoryId, RunId, SegmentId, SessionId};
+use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SegmentId, SessionId};
 use membrane_core::json::Json;
 use membrane_core::page::{PageRequest, SessionFilter};
 use membrane_core::session::{NewSession, Session, SessionPatch};
@@ -312,6 +312,9 @@ pub async fn a_closed_store_refuses_every_call(store: Arc<dyn Store>) {
     assert_refused!(store.list_pieces(&run, 0).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.list_stale_runs(&[], 1).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.list_lease_owners().await.unwrap_err(), StoreError::Closed);
+    let instance = InstanceId::from_stored("i");
+    assert_refused!(store.hold_instance(&instance).await.unwrap_err(), StoreError::Closed);
+    assert_refused!(store.list_dead_instances(&[instance]).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.stats().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.check().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.close().await.unwrap_err(), StoreError::Closed);

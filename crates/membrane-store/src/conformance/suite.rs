@@ -146,6 +146,13 @@ macro_rules! conformance_tests {
             a_run_does_not_stop_what_else_a_session_allows
             a_run_on_a_fork_finishes_into_a_segment_of_its_own
         );
+        $crate::conformance_room!($make_store, instances:
+            who_is_held_is_alive_and_who_was_never_held_is_dead
+            the_dead_come_in_the_order_of_asking
+            holding_again_changes_nothing
+            instances_of_any_id_are_told_apart
+            many_may_be_held_at_once_while_others_look
+        );
         $crate::conformance_room!($make_store, keys:
             second_send_with_same_key_returns_first_answer
             a_known_key_is_answered_before_any_requirement

@@ -1,5 +1,6 @@
 //! The tables, and what follows from them without changing them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use membrane_core::branches::Tombstone;
@@ -7,7 +8,7 @@ use membrane_core::checkpoint::Checkpoint;
 use membrane_core::crystal::Crystal;
 use membrane_core::evidence::{LegacyTotals, is_flipped};
 use membrane_core::history::{Cut, Head, History, Span, Tip, TurnMark, TurnRef};
-use membrane_core::ids::{CheckpointId, HistoryId, RunId, SegmentId, SessionId};
+use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SegmentId, SessionId};
 use membrane_core::run::{PieceBody, Run};
 use membrane_core::session::Session;
 use membrane_core::time::Timestamp;
@@ -104,6 +105,8 @@ pub(super) struct State {
     pub(super) keys: Table<KeyName, KeyRow>,
     /// Keys by the sessions with which they go.
     pub(super) keys_of: Table<(SessionId, KeyName), ()>,
+    /// The instances that are alive; no part of any change.
+    pub(super) held: BTreeSet<InstanceId>,
     /// The last number that was given to a segment, a history or a checkpoint.
     pub(super) last_number: i64,
 }

@@ -149,6 +149,16 @@ impl Store for MemoryStore {
         self.read(|state| Ok(state.list_lease_owners()))
     }
 
+    async fn hold_instance(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        let mut guard = self.lock();
+        guard.as_mut().ok_or(StoreError::Closed)?.held.insert(instance.clone());
+        Ok(())
+    }
+
+    async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError> {
+        self.read(|state| Ok(among.iter().filter(|id| !state.held.contains(id)).cloned().collect()))
+    }
+
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         self.read(|state| Ok(state.stats()))
     }

@@ -165,6 +165,14 @@ impl Store for Meddling {
         self.inner.list_lease_owners().await
     }
 
+    async fn hold_instance(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        self.inner.hold_instance(instance).await
+    }
+
+    async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError> {
+        self.inner.list_dead_instances(among).await
+    }
+
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         self.inner.stats().await
     }
