@@ -57,8 +57,17 @@ pub(crate) fn make_writer(conn: &Connection, options: &SqliteOptions) -> Result<
 
 /// The file's write-ahead log; beside the file itself, wherever links led to it.
 pub(crate) fn log_path(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+/// The index of the log.
+pub(crate) fn index_path(path: &Path) -> PathBuf {
+    beside(path, "-shm")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = real_path(path).into_os_string();
-    name.push("-wal");
+    name.push(suffix);
     name.into()
 }
 

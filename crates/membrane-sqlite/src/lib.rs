@@ -9,6 +9,7 @@
 
 mod apply;
 mod connection;
+mod counts;
 mod error;
 mod facts;
 mod instances;

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use membrane_store::StoreError;
+use membrane_store::{StoreError, StoreGauges};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::Prepared;
+use crate::counts::Totals;
 use crate::error::{OpenError, crowded};
 use crate::options::SqliteOptions;
 use crate::writer::{Outcome, Writer};
@@ -45,6 +46,8 @@ pub(crate) struct WriteQueue {
 struct Desk {
     /// Gone once the store is closed.
     writer: Mutex<Option<Writer>>,
+    /// How much there is.
+    totals: Arc<Totals>,
     /// Whether the last batch was a single change.
     was_alone: AtomicBool,
     /// How long a commit of a single change takes, in microseconds, averaged.
@@ -86,6 +89,7 @@ impl WriteQueue {
                 Ok(writer) => {
                     let max_batch = writer.max_batch();
                     let desk = Arc::new(Desk {
+                        totals: writer.totals(),
                         writer: Mutex::new(Some(writer)),
                         was_alone: AtomicBool::new(false),
                         commit_micros: AtomicU32::new(0),
@@ -110,6 +114,18 @@ impl WriteQueue {
             return outcome;
         }
         self.ask(|reply| Request::Commit { change: Box::new(change), reply }).await
+    }
+
+    /// How much there is, bytes aside, and how many changes wait.
+    pub(crate) fn gauges(&self) -> Result<StoreGauges, StoreError> {
+        if self.requests.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        let (sessions, turns) = self.desk.totals.get();
+        let count = |places: usize| u64::try_from(places).unwrap_or(u64::MAX);
+        let places = self.requests.max_capacity();
+        let queued = count(places.saturating_sub(self.requests.capacity()));
+        Ok(StoreGauges { sessions, turns, bytes: 0, queued, queue_capacity: count(places) })
     }
 
     /// Closes the file after everything that was asked before.

@@ -14,7 +14,7 @@ use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
-use membrane_store::{Change, Receipt, Store, StoreError, StoreStats, Thread};
+use membrane_store::{Change, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
 use rusqlite::OpenFlags;
 
 use crate::apply::Prepared;
@@ -181,6 +181,14 @@ impl Store for SqliteStore {
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         let path = self.options.path.clone();
         self.readers.read(move |conn| read::stats::stats(conn, &path)).await
+    }
+
+    async fn gauges(&self) -> Result<StoreGauges, StoreError> {
+        let gauges = self.queue.gauges()?;
+        let path = self.options.path.clone();
+        // Not a matter for the readers, who may be busy when the numbers are of interest.
+        let bytes = tokio::task::spawn_blocking(move || read::stats::bytes(&path)).await;
+        Ok(StoreGauges { bytes: bytes.map_err(|_| StoreError::Closed)?, ..gauges })
     }
 
     async fn check(&self) -> Result<Vec<String>, StoreError> {

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::apply::{self, Prepared};
 use crate::connection::{Patience, make_folder, make_writer, open_to_look, wait_politely};
+use crate::counts::{Counts, Totals};
 use crate::error::{Doing, OpenError, ends_transaction, held};
 use crate::migrations::{inspect_in_snapshot, migrate};
 use crate::options::SqliteOptions;
@@ -77,6 +78,7 @@ pub(crate) struct Writer {
     busy_timeout: Duration,
     /// How long the connection waits for another process.
     patience: Patience,
+    counts: Counts,
 }
 
 impl Writer {
@@ -88,6 +90,7 @@ impl Writer {
         make_writer(&conn, options)?;
         migrate(&mut conn, &options.path)?;
         let patience = wait_politely(&mut conn, options.busy_timeout)?;
+        let counts = Counts::start(&conn)?;
         let checkpoint_pages = options.checkpoint_pages.max(1);
         let log_pages = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&log_pages);
@@ -106,6 +109,7 @@ impl Writer {
             max_batch: options.max_batch.max(1),
             busy_timeout: options.busy_timeout,
             patience,
+            counts,
         })
     }
 
@@ -114,13 +118,22 @@ impl Writer {
         self.max_batch
     }
 
+    /// How much there is, for anybody to read.
+    pub(crate) fn totals(&self) -> Arc<Totals> {
+        self.counts.totals()
+    }
+
     /// Closes the file.
     pub(crate) fn close(self) -> Result<(), StoreError> {
         self.conn.close().map_err(|(_, error)| error).doing("close the database")
     }
 
-    /// Commits one change, unless another process holds the database: then the answer is `None` at once.
+    /// Commits one change, unless another process holds the database, or it is time to count: then the answer
+    /// is `None` at once.
     pub(crate) fn commit_if_free(&mut self, change: &Prepared) -> Option<Outcome> {
+        if self.counts.is_due() {
+            return None;
+        }
         self.patience.set(Duration::ZERO);
         let outcome = self.try_together(std::slice::from_ref(change), Undo::Transaction);
         self.patience.set(self.busy_timeout);
@@ -167,9 +180,13 @@ impl Writer {
     /// `Err` means that nothing of it was committed.
     fn try_together(&self, changes: &[Prepared], undo: Undo) -> Result<Vec<Outcome>, Failure> {
         execute(&self.conn, "BEGIN IMMEDIATE")?;
-        let done = changes.iter().map(|change| self.apply(change, undo)).collect::<Result<Vec<_>, _>>();
+        let begun = self.counts.begin(&self.conn).map_err(Failure::from);
+        let done = begun.and_then(|()| {
+            changes.iter().map(|change| self.apply(change, undo)).collect::<Result<Vec<_>, _>>()
+        });
         let done = done.and_then(|outcomes| {
             execute(&self.conn, "COMMIT")?;
+            self.counts.keep();
             Ok(outcomes)
         });
         if done.is_err() && !self.conn.is_autocommit() {
@@ -202,7 +219,10 @@ impl Writer {
             execute(&self.conn, "SAVEPOINT change")?;
         }
         let changes_before = self.conn.total_changes();
-        let outcome = apply::apply(&self.conn, change);
+        let outcome = apply::apply(&self.conn, change).map(|(receipt, tally)| {
+            self.counts.add(tally);
+            receipt
+        });
         match (outcome, undo) {
             (Err(error), _) if ends_transaction(&error) => Err(Failure::Whole(error)),
             (Err(error), Undo::Transaction) if self.conn.total_changes() != changes_before => {

@@ -72,6 +72,21 @@ pub struct StoreStats {
     pub bytes: u64,
 }
 
+/// How much a store holds and how busy it is, known without counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreGauges {
+    /// Sessions.
+    pub sessions: u64,
+    /// Turns as they are stored: one that twenty forks share counts once.
+    pub turns: u64,
+    /// Bytes on disk, with write-ahead log and whatever else lies beside; 0 in memory.
+    pub bytes: u64,
+    /// Changes that wait to be written, without those that are being written.
+    pub queued: u64,
+    /// How many may wait.
+    pub queue_capacity: u64,
+}
+
 /// A keep of sessions. See the crate's documentation for the rules that hold for every method.
 ///
 /// Every method may fail with [`StoreError::Unavailable`] (the queue is full, or another process holds
@@ -170,6 +185,13 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// How much there is. May scan; not for a hot path.
     async fn stats(&self) -> Result<StoreStats, StoreError>;
+
+    /// How much there is and how busy the store is, at a price that does not depend on how much there is.
+    ///
+    /// Sessions and turns are exact after each answered change of this store, as long as nobody else writes
+    /// to the same data. What another process has written is counted again with the changes of this one that
+    /// follow, but not for more than about a hundredth of the time; until then the numbers may lag.
+    async fn gauges(&self) -> Result<StoreGauges, StoreError>;
 
     /// Looks for rows that contradict each other, one line per finding: counts, slices, running totals,
     /// evidence, unreachable turns. Scans everything.

@@ -83,7 +83,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, session: &SessionId, id: &CheckpointId) ->
     let cut = remove(tx, session, id)?.ok_or_else(|| StoreError::not_found(Subject::Checkpoint, id))?;
     let mut doomed = purge::Candidates::default();
     doomed.add_cut(tx.conn, cut)?;
-    doomed.purge(tx.conn)
+    doomed.purge(tx.conn, &mut tx.tally)
 }
 
 /// Removes the oldest automatic checkpoints beyond those that are kept.
@@ -110,7 +110,7 @@ pub(super) fn prune_automatic(tx: &mut Tx<'_>, session: &SessionId) -> Result<()
             doomed.add_cut(tx.conn, cut)?;
         }
     }
-    doomed.purge(tx.conn)
+    doomed.purge(tx.conn, &mut tx.tally)
 }
 
 fn remove(tx: &Tx<'_>, session: &SessionId, id: &CheckpointId) -> Result<Option<Cut>, StoreError> {

@@ -21,6 +21,8 @@ use rusqlite::Connection;
 use record::Tx;
 use turns::MeasuredTurn;
 
+use crate::counts::Tally;
+
 /// A change whose turns are measured and encoded: done by the caller's thread, not by the writer's.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -46,13 +48,14 @@ impl Prepared {
     }
 }
 
-/// Applies one change. On an error the caller takes back what was written.
-pub(crate) fn apply(conn: &Connection, prepared: &Prepared) -> Result<Receipt, StoreError> {
+/// Applies one change, and says what it added to the rows that are counted. On an error the caller takes
+/// back what was written.
+pub(crate) fn apply(conn: &Connection, prepared: &Prepared) -> Result<(Receipt, Tally), StoreError> {
     let change = &prepared.change;
     if let Some(key) = &change.key
         && let Some(receipt) = keys::replay(conn, key, change.now)?
     {
-        return Ok(receipt);
+        return Ok((receipt, Tally::default()));
     }
     let mut tx = Tx::new(conn, change.now);
     for requirement in &change.require {
@@ -68,7 +71,7 @@ pub(crate) fn apply(conn: &Connection, prepared: &Prepared) -> Result<Receipt, S
         receipt.result.clone_from(&key.result);
         keys::remember(&tx, key, &receipt.sessions)?;
     }
-    Ok(receipt)
+    Ok((receipt, tx.tally))
 }
 
 fn carry_out(tx: &mut Tx<'_>, write: &Write, measured: &[MeasuredTurn]) -> Result<(), StoreError> {

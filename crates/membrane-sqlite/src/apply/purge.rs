@@ -12,6 +12,7 @@ use membrane_core::turn::Totals;
 use membrane_store::StoreError;
 use rusqlite::{Connection, params};
 
+use crate::counts::Tally;
 use crate::error::Doing;
 use crate::read::histories;
 use crate::rows::{self, unsigned};
@@ -65,19 +66,19 @@ impl Candidates {
     }
 
     /// Deletes what of it nothing reaches. Sessions and checkpoints that go are gone from the tables.
-    pub(super) fn purge(self, conn: &Connection) -> Result<(), StoreError> {
+    pub(super) fn purge(self, conn: &Connection, tally: &mut Tally) -> Result<(), StoreError> {
         for (segment, spans) in &self.spans {
             let reached = reached(conn, *segment)?;
             let mut is_torn = false;
             for doomed in subtract(spans, &reached) {
-                is_torn |= delete_turns(conn, doomed)?;
+                is_torn |= delete_turns(conn, doomed, tally)?;
             }
             if is_torn {
                 execute(conn, "UPDATE segments SET has_gaps = 1 WHERE id = ?1", segment.0)?;
             }
         }
-        self.histories.iter().try_for_each(|history| drop_history_if_unused(conn, *history))?;
-        self.spans.keys().try_for_each(|segment| drop_segment_if_unused(conn, *segment))
+        self.histories.iter().try_for_each(|history| drop_history_if_unused(conn, *history, tally))?;
+        self.spans.keys().try_for_each(|segment| drop_segment_if_unused(conn, *segment, tally))
     }
 }
 
@@ -112,7 +113,7 @@ fn reached(conn: &Connection, segment: SegmentId) -> Result<Vec<Span>, StoreErro
 }
 
 /// Deletes turns and what hangs on their identity; says whether there were any.
-fn delete_turns(conn: &Connection, span: Span) -> Result<bool, StoreError> {
+fn delete_turns(conn: &Connection, span: Span, tally: &mut Tally) -> Result<bool, StoreError> {
     let mut deleted = 0;
     for sql in [
         "DELETE FROM turn_signals WHERE segment_id = ?1 AND position >= ?2 AND position < ?3",
@@ -124,11 +125,16 @@ fn delete_turns(conn: &Connection, span: Span) -> Result<bool, StoreError> {
             .and_then(|mut statement| statement.execute(params![span.segment.0, span.from, span.to]))
             .doing("delete turns")?;
     }
+    tally.turns -= i64::try_from(deleted).unwrap_or(i64::MAX);
     Ok(deleted > 0)
 }
 
 /// Drops a history that no session and no checkpoint points at, and segments that only it read from.
-pub(super) fn drop_history_if_unused(conn: &Connection, history: HistoryId) -> Result<(), StoreError> {
+pub(super) fn drop_history_if_unused(
+    conn: &Connection,
+    history: HistoryId,
+    tally: &mut Tally,
+) -> Result<(), StoreError> {
     let doing = "drop a history";
     let is_used: bool = conn
         .prepare_cached(
@@ -150,11 +156,15 @@ pub(super) fn drop_history_if_unused(conn: &Connection, history: HistoryId) -> R
     execute(conn, "DELETE FROM slices WHERE history_id = ?1", history.0)?;
     execute(conn, "DELETE FROM legacy_sets WHERE history_id = ?1", history.0)?;
     execute(conn, "DELETE FROM histories WHERE id = ?1", history.0)?;
-    segments.into_iter().try_for_each(|segment| drop_segment_if_unused(conn, SegmentId(segment)))
+    segments.into_iter().try_for_each(|segment| drop_segment_if_unused(conn, SegmentId(segment), tally))
 }
 
 /// Drops a segment that no history reads from; its turns, if any are left, were reached by nothing.
-fn drop_segment_if_unused(conn: &Connection, segment: SegmentId) -> Result<(), StoreError> {
+fn drop_segment_if_unused(
+    conn: &Connection,
+    segment: SegmentId,
+    tally: &mut Tally,
+) -> Result<(), StoreError> {
     let is_used: bool = conn
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM slices WHERE segment_id = ?1)")
         .and_then(|mut statement| statement.query_row([segment.0], |row| row.get(0)))
@@ -162,7 +172,7 @@ fn drop_segment_if_unused(conn: &Connection, segment: SegmentId) -> Result<(), S
     if is_used {
         return Ok(());
     }
-    delete_turns(conn, Span { segment, from: 0, to: i64::MAX })?;
+    delete_turns(conn, Span { segment, from: 0, to: i64::MAX }, tally)?;
     execute(conn, "DELETE FROM segments WHERE id = ?1", segment.0)
 }
 

@@ -9,6 +9,7 @@ use membrane_core::turn::Totals;
 use membrane_store::{SessionStamp, StoreError, Subject, codec};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::counts::Tally;
 use crate::error::Doing;
 use crate::rows::{self, RowError, signed, unsigned};
 
@@ -88,11 +89,21 @@ pub(crate) struct Tx<'conn> {
     n_written: usize,
     /// The sessions that this change created and that are still there.
     pub(crate) created: Vec<SessionId>,
+    /// What it added to the rows that are counted.
+    pub(crate) tally: Tally,
 }
 
 impl<'conn> Tx<'conn> {
     pub(crate) fn new(conn: &'conn Connection, now: Timestamp) -> Self {
-        Self { conn, now, now_text: now.to_string(), records: Vec::new(), n_written: 0, created: Vec::new() }
+        Self {
+            conn,
+            now,
+            now_text: now.to_string(),
+            records: Vec::new(),
+            n_written: 0,
+            created: Vec::new(),
+            tally: Tally::default(),
+        }
     }
 
     /// The session's record.

@@ -69,6 +69,7 @@ pub(super) fn create(
         .and_then(|mut statement| statement.execute([session.id.as_str()]))
         .doing("remove a tombstone")?;
     tx.admit(record);
+    tx.tally.sessions += 1;
     Ok(())
 }
 
@@ -225,7 +226,8 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: &SessionId) -> Result<(), StoreError> 
         .and_then(|mut statement| statement.execute([id.as_str()]))
         .doing(doing)?;
     tx.dismiss(id);
-    doomed.purge(conn)
+    tx.tally.sessions -= 1;
+    doomed.purge(conn, &mut tx.tally)
 }
 
 impl Standing {

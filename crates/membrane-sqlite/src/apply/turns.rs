@@ -58,6 +58,7 @@ pub(super) fn append(
     record.head = Some(Head { position, ..head });
     record.touch(&now);
     record.mark(Dirty::InPlace);
+    tx.tally.turns += position - head.position;
     tx.raise(session)
 }
 
@@ -80,7 +81,7 @@ fn open_head(tx: &mut Tx<'_>, session: &SessionId) -> Result<Head, StoreError> {
     record.head = Some(head);
     record.mark(Dirty::Moved);
     tx.flush()?;
-    purge::drop_history_if_unused(conn, cut.history)?;
+    purge::drop_history_if_unused(conn, cut.history, &mut tx.tally)?;
     Ok(head)
 }
 

@@ -1,11 +1,11 @@
-//! How much there is.
+//! How much there is, counted and measured. What is known without counting is in `counts.rs`.
 
 use std::path::Path;
 
 use membrane_store::{StoreError, StoreStats};
 use rusqlite::Connection;
 
-use crate::connection::log_path;
+use crate::connection::{index_path, log_path};
 use crate::error::Doing;
 use crate::rows::unsigned;
 
@@ -23,6 +23,11 @@ pub(crate) fn stats(conn: &Connection, path: &Path) -> Result<StoreStats, StoreE
         runs: count("SELECT count(*) FROM runs")?,
         bytes: size(path) + size(&log_path(path)),
     })
+}
+
+/// What the file and its companions take on the disk.
+pub(crate) fn bytes(path: &Path) -> u64 {
+    size(path) + size(&log_path(path)) + size(&index_path(path))
 }
 
 /// A file that is not there takes no room.

@@ -9,6 +9,7 @@ mod batches;
 mod closing;
 mod conformance;
 mod foreign_files;
+mod gauges;
 mod instances;
 mod keep;
 mod log;

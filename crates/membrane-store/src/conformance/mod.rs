@@ -26,6 +26,8 @@ pub mod fixture;
 #[cfg(feature = "conformance")]
 pub mod forks;
 #[cfg(feature = "conformance")]
+pub mod gauges;
+#[cfg(feature = "conformance")]
 pub mod instances;
 #[cfg(feature = "conformance")]
 pub mod keys;

@@ -316,6 +316,7 @@ pub async fn a_closed_store_refuses_every_call(store: Arc<dyn Store>) {
     assert_refused!(store.hold_instance(&instance).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.list_dead_instances(&[instance]).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.stats().await.unwrap_err(), StoreError::Closed);
+    assert_refused!(store.gauges().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.check().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.close().await.unwrap_err(), StoreError::Closed);
 }

@@ -146,6 +146,12 @@ macro_rules! conformance_tests {
             a_run_does_not_stop_what_else_a_session_allows
             a_run_on_a_fork_finishes_into_a_segment_of_its_own
         );
+        $crate::conformance_room!($make_store, gauges:
+            gauges_agree_with_stats_after_every_kind_of_change
+            a_refused_change_moves_no_gauge
+            gauges_are_exact_after_many_changes_at_once
+            a_store_at_rest_has_an_empty_queue
+        );
         $crate::conformance_room!($make_store, instances:
             who_is_held_is_alive_and_who_was_never_held_is_dead
             the_dead_come_in_the_order_of_asking

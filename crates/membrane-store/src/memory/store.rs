@@ -18,7 +18,7 @@ use membrane_core::turn::KeptTurn;
 
 use super::apply;
 use super::state::State;
-use crate::{Change, Receipt, Store, StoreError, StoreStats, Thread};
+use crate::{Change, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
 
 /// A keep that lives and dies with this value. Share it through an `Arc`.
 pub struct MemoryStore {
@@ -161,6 +161,10 @@ impl Store for MemoryStore {
 
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         self.read(|state| Ok(state.stats()))
+    }
+
+    async fn gauges(&self) -> Result<StoreGauges, StoreError> {
+        self.read(|state| Ok(state.gauges()))
     }
 
     async fn check(&self) -> Result<Vec<String>, StoreError> {

@@ -16,7 +16,7 @@ use membrane::core::run::{Piece, Run};
 use membrane::store::{Change, Receipt};
 use membrane::{
     BranchNode, Chat, Checkpoint, Crystal, KeptTurn, PageRequest, Session, SessionFilter, SessionId,
-    SessionPage, Store, StoreError, StoreStats, Thread,
+    SessionPage, Store, StoreError, StoreGauges, StoreStats, Thread,
 };
 
 type Deed = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -175,6 +175,10 @@ impl Store for Meddling {
 
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         self.inner.stats().await
+    }
+
+    async fn gauges(&self) -> Result<StoreGauges, StoreError> {
+        self.inner.gauges().await
     }
 
     async fn check(&self) -> Result<Vec<String>, StoreError> {
