@@ -1,5 +1,5 @@
 //! The command line. Texts here are the manual's first page: each command says what it does and shows
-//! one example. Defaults that depend on the environment are in `config.rs`.
+//! one example. What the environment or the file may say instead of a flag is in `config/`.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use membrane::{MergeStrategy, SignalKind};
@@ -7,6 +7,7 @@ use membrane::{MergeStrategy, SignalKind};
 const AFTER_HELP: &str = "\
 The database is the first of these that is given:
   --database-url, KGENTS_DATABASE_URL, KGENTS_POSTGRES_URL,
+  providers.relational of infrastructure.yaml, in $XDG_CONFIG_HOME/kgents/ or ~/.config/kgents/,
   $XDG_DATA_HOME/kgents/membrane.db, ~/.local/share/kgents/membrane.db
 in one of these forms:
   a path, sqlite:PATH, sqlite:///PATH (four slashes for an absolute one),
@@ -122,6 +123,9 @@ Examples:
     /// Look for rows that contradict each other. Scans everything.
     #[command(after_help = "Example: membrane check || echo 'look at the lines above'")]
     Check,
+    /// Show what is in force, and where each value came from.
+    #[command(after_help = CONFIG_HELP)]
+    Config(Config),
     /// Print a completion script for a shell.
     #[command(after_help = "\
 Examples:
@@ -132,6 +136,38 @@ Examples:
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+const CONFIG_HELP: &str = "\
+A value is that of its flag, else of its variable in the environment, else of infrastructure.yaml
+in $XDG_CONFIG_HOME/kgents/ or ~/.config/kgents/, else its default. In the file:
+  chat:
+    server:
+      addr: 127.0.0.1:9000
+in the environment:
+  KGENTS_CHAT_SERVER_ADDR=127.0.0.1:9000
+Passwords and other secrets are masked.
+
+Examples:
+  membrane config
+  membrane config --json | jq '.[\"chat.server.addr\"]'
+  membrane config --keys";
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    /// Show instead which keys there are: what each is for, may be, and is by default.
+    #[arg(long)]
+    pub(crate) keys: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+}
+
+/// What can be said of the server on the command line.
+#[derive(Debug, Args)]
+pub(crate) struct ServerFlags {
+    /// Where the server listens (chat.server.addr).
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) addr: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! The `membrane` binary: reads the arguments, opens the keep, runs one command, says how it ended.
 //!
 //! What commands do is in `cmd/`, what they print in `wire.rs` (JSON) and `text.rs` (for people); which
-//! database there is, in `config.rs` and `wiring.rs`. No rule of the domain is here.
+//! database there is, in `config/` and `wiring.rs`. No rule of the domain is here.
 
 mod args;
 mod cmd;

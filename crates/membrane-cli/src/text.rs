@@ -233,6 +233,23 @@ pub(crate) fn branches(nodes: &[BranchNode], active: &SessionId) -> String {
     }
 }
 
+/// Rows whose cells stand below each other. A cell that is much longer than the others moves its own row alone.
+pub(crate) fn columns(rows: &[[String; 3]]) -> String {
+    const MAX_WIDTH: usize = 40;
+    let mut text = String::new();
+    let cells: Vec<[String; 3]> =
+        rows.iter().map(|row| row.each_ref().map(|cell| short(cell, usize::MAX))).collect();
+    let width = |column: usize| {
+        let widths = cells.iter().map(|row| row[column].chars().count());
+        widths.filter(|width| *width <= MAX_WIDTH).max().unwrap_or(0)
+    };
+    let (first, second) = (width(0), width(1));
+    for [a, b, c] in &cells {
+        line(&mut text, format_args!("{a:first$}  {b:second$}  {c}"));
+    }
+    text
+}
+
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{line}");

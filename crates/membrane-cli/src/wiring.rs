@@ -1,5 +1,6 @@
 //! The only file that names concrete backends: a chosen database becomes a store.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use membrane::store::memory::MemoryStore;
@@ -7,7 +8,7 @@ use membrane::{Store, SystemClock};
 use membrane_sqlite::migrations::{self, MigrationStatus};
 use membrane_sqlite::{OpenError, SqliteOptions, SqliteStore};
 
-use crate::config::Database;
+use crate::config::{Database, Settings, SqliteSettings};
 use crate::failure::{Exit, Failure};
 
 /// Whether a command may make a database that is not there. A mistyped name should not become a file.
@@ -18,18 +19,19 @@ pub(crate) enum Missing {
 }
 
 /// Opens the database, and brings its schema up to date.
-pub(crate) async fn open(database: &Database, missing: Missing) -> Result<Arc<dyn Store>, Failure> {
-    match database {
+pub(crate) async fn open(settings: &Settings, missing: Missing) -> Result<Arc<dyn Store>, Failure> {
+    match &settings.database {
         Database::Memory => Ok(Arc::new(MemoryStore::new(Arc::new(SystemClock)))),
         Database::Sqlite(path) => {
             if missing == Missing::Refuse && !path.exists() {
                 return Err(Failure::not_found(format!(
                     "there is no database at {}; make one with \"membrane append --new\", \
                      or name another with --database-url",
-                    path.display()
+                    settings.database.shown()
                 )));
             }
-            let store = SqliteStore::open(SqliteOptions::at(path)).await.map_err(open_failure)?;
+            let store =
+                SqliteStore::open(sqlite_options(path, &settings.sqlite)).await.map_err(open_failure)?;
             Ok(Arc::new(store))
         }
     }
@@ -48,9 +50,34 @@ pub(crate) fn schema_sql() -> String {
     migrations::sql()
 }
 
+fn sqlite_options(path: &Path, settings: &SqliteSettings) -> SqliteOptions {
+    SqliteOptions {
+        busy_timeout: settings.busy_timeout,
+        queue_len: settings.queue_len,
+        max_batch: settings.max_batch,
+        readers: settings.readers,
+        cache_kib: settings.cache_kib,
+        checkpoint_pages: settings.checkpoint_pages,
+        // How a commit is synced is the promise itself, and not to be set.
+        ..SqliteOptions::at(path)
+    }
+}
+
 fn open_failure(error: OpenError) -> Failure {
     match error {
         OpenError::Store(error) => error.into(),
         error => Failure::caused(Exit::Failure, "failed", &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::default_settings;
+
+    #[test]
+    fn what_is_not_set_is_as_the_store_has_it() {
+        let ours = sqlite_options(Path::new("a.db"), &default_settings().sqlite);
+        assert_eq!(format!("{ours:?}"), format!("{:?}", SqliteOptions::at("a.db")));
     }
 }

@@ -3,6 +3,7 @@
 mod append;
 mod branching;
 mod checkpoints;
+mod config;
 mod keep;
 mod lines;
 mod reading;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 use clap::CommandFactory;
 use membrane::{Chat, SessionId, Store};
 
-use crate::args::{Cli, Command};
-use crate::config::Database;
+use crate::args::{Cli, Command, Config};
+use crate::config::{self as configuration, Database, Flags};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::wiring::{self, Missing};
@@ -28,18 +29,30 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     if let Command::Migrate { print_sql: true, .. } = cli.command {
         return keep::print_schema(output);
     }
-    let database = Database::choose(cli.database_url.as_deref())?;
+    if let Command::Config(Config { keys: true, .. }) = cli.command {
+        return config::keys(output);
+    }
+    let addr = match &cli.command {
+        Command::Config(config) => config.server.addr.as_deref(),
+        _ => None,
+    };
+    let flags = Flags { database_url: cli.database_url.as_deref(), addr };
+    let (settings, report) = configuration::load(flags)?;
+    if let Command::Config(_) = cli.command {
+        return config::show(&report, output);
+    }
     if let Command::Migrate { status: true, .. } = cli.command {
-        return keep::migration_status(&database, output);
+        return keep::migration_status(&settings.database, output);
     }
     let missing = match &cli.command {
         Command::Migrate { .. } => Missing::Create,
         Command::Append(append) if append.new => Missing::Create,
         _ => Missing::Refuse,
     };
-    let store = wiring::open(&database, missing).await?;
-    let keep = Keep { chat: Chat::create(Arc::clone(&store)), store };
-    let ended = dispatch(&keep, &database, cli.command, output).await;
+    let store = wiring::open(&settings, missing).await?;
+    let chat = Chat::builder(Arc::clone(&store)).limits(settings.limits).build();
+    let keep = Keep { chat, store };
+    let ended = dispatch(&keep, &settings.database, cli.command, output).await;
     let closed = keep.chat.close().await.map_err(Failure::from);
     ended.and(closed)
 }
@@ -65,6 +78,8 @@ async fn dispatch(
         Command::Delete { id } => keep::delete(keep, &id, output).await,
         Command::Migrate { .. } => keep::migrated(database, output),
         Command::Check => keep::check(keep, output).await,
+        // These need no keep, and were done before it was opened.
+        Command::Config(_) => Ok(()),
         Command::Completions { shell } => completions(shell, output),
     }
 }

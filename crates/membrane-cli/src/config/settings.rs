@@ -1,0 +1,97 @@
+//! What can be set, as plain values. Which keys they have, and what each may be, is in `keys.rs`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use membrane::Limits;
+
+use super::database::Database;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) database: Database,
+    pub(crate) server: ServerSettings,
+    pub(crate) limits: Limits,
+    pub(crate) runs: RunSettings,
+    pub(crate) echo: EchoSettings,
+    pub(crate) sqlite: SqliteSettings,
+    pub(crate) model: ModelSettings,
+    pub(crate) log: LogSettings,
+}
+
+/// How the server listens, how much it takes, and how long it waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerSettings {
+    pub(crate) addr: SocketAddr,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) max_streams: usize,
+    pub(crate) max_connections: usize,
+    pub(crate) header_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) heartbeat: Duration,
+}
+
+/// How long an answer under way belongs to the process that makes it. `renew` is less than `lease`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RunSettings {
+    pub(crate) lease: Duration,
+    pub(crate) renew: Duration,
+    pub(crate) flush: Duration,
+    pub(crate) keep_ended: Duration,
+    pub(crate) recover: Duration,
+}
+
+/// How the provider `echo` answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EchoSettings {
+    pub(crate) delay: Duration,
+    pub(crate) piece_chars: usize,
+}
+
+/// How a SQLite file is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SqliteSettings {
+    pub(crate) busy_timeout: Duration,
+    pub(crate) queue_len: usize,
+    pub(crate) max_batch: usize,
+    pub(crate) readers: usize,
+    pub(crate) cache_kib: u32,
+    pub(crate) checkpoint_pages: u32,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ModelSettings {
+    pub(crate) provider: Provider,
+    /// Nothing leaves the choice to the provider.
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Provider {
+    Echo,
+}
+
+/// What is logged, on standard error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogSettings {
+    pub(crate) level: LogLevel,
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+}
