@@ -141,15 +141,21 @@ fn a_reader_who_leaves_ends_it_quietly() {
 fn help_names_every_code_and_variable() {
     let tool = Tool::new();
     let help = tool.ok(&["--help"]);
-    for word in
-        ["KGENTS_DATABASE_URL", "KGENTS_POSTGRES_URL", "XDG_DATA_HOME", "sqlite+aiosqlite:///", "memory:"]
-    {
+    for word in [
+        "KGENTS_DATABASE_URL",
+        "KGENTS_POSTGRES_URL",
+        "infrastructure.yaml",
+        "XDG_DATA_HOME",
+        "sqlite+aiosqlite:///",
+        "memory:",
+    ] {
         assert!(help.contains(word), "{word}");
     }
     for code in 0..=5 {
         assert!(help.lines().any(|line| line.starts_with(&format!("  {code}  "))), "{code}");
     }
-    let commands = ["sessions", "show", "append", "fork", "rewind", "merge", "checkpoint", "restore", "diff"];
+    let commands =
+        ["sessions", "show", "append", "fork", "rewind", "merge", "checkpoint", "restore", "diff", "config"];
     for command in commands {
         assert!(tool.ok(&[command, "--help"]).contains("Example"), "{command} shows no example");
     }

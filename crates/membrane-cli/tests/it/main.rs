@@ -1,6 +1,8 @@
 //! The real binary on real files: what it prints, what it keeps, and what it ends with.
 
 #[cfg(test)]
+mod configuration;
+#[cfg(test)]
 mod exits;
 #[cfg(test)]
 mod feeding;
