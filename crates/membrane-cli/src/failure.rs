@@ -128,7 +128,7 @@ impl From<ChatError> for Failure {
             ChatError::TooLarge { .. } => (Exit::Usage, "too_large"),
             ChatError::Conflict { .. } | ChatError::AlreadyExists { .. } => (Exit::Conflict, "conflict"),
             ChatError::Busy { .. } => (Exit::Conflict, "busy"),
-            ChatError::KeyReused { .. } => (Exit::Conflict, "key_reused"),
+            ChatError::KeyReused { .. } | ChatError::AnswerGone { .. } => (Exit::Conflict, "key_reused"),
             ChatError::Unavailable { .. } => (Exit::Unavailable, "unavailable"),
             ChatError::StorageFull => (Exit::Unavailable, "storage_full"),
             ChatError::Closed | ChatError::Store(_) => (Exit::Failure, "failed"),

@@ -69,6 +69,24 @@ impl LegacyTotals {
     }
 }
 
+/// What a session's thread adds up to at one cut of it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Standing {
+    /// The totals of its turns, signals aside.
+    pub totals: Totals,
+    /// How many successes among them count as failures because of a signal.
+    pub flipped: i64,
+    /// The legacy observations of its history.
+    pub legacy: LegacyTotals,
+}
+
+impl Standing {
+    /// The evidence there.
+    pub fn evidence(&self) -> Evidence {
+        Evidence::derive(self.totals, self.flipped, self.legacy)
+    }
+}
+
 /// Whether a turn that observed a success counts as a failure because of its latest signal.
 pub fn is_flipped(observes_success: Option<bool>, latest: Option<SignalKind>) -> bool {
     observes_success == Some(true) && latest.is_some_and(SignalKind::is_against)

@@ -1,7 +1,7 @@
 //! Sessions: what a thread is called, where it points and what it adds up to. Turns are not in it.
 
 use crate::error::DomainError;
-use crate::evidence::{Evidence, LegacyTotals};
+use crate::evidence::{Evidence, LegacyTotals, Standing};
 use crate::history::Cut;
 use crate::ids::SessionId;
 use crate::json::Json;
@@ -68,9 +68,14 @@ impl Session {
         self.cut.turn_count
     }
 
+    /// What its turns add up to.
+    pub fn standing(&self) -> Standing {
+        Standing { totals: self.totals, flipped: self.flipped, legacy: self.legacy }
+    }
+
     /// Its evidence, derived.
     pub fn evidence(&self) -> Evidence {
-        Evidence::derive(self.totals, self.flipped, self.legacy)
+        self.standing().evidence()
     }
 
     /// How many turns a fork at `fork_point` holds: all for `None`.

@@ -142,7 +142,7 @@ fn code_of(error: &ChatError) -> &'static str {
         ChatError::AlreadyExists { .. } | ChatError::Conflict { .. } => "conflict",
         ChatError::Refused(refusal) => code_of_refusal(refusal),
         ChatError::Busy { .. } => "busy",
-        ChatError::KeyReused { .. } => "key_reused",
+        ChatError::KeyReused { .. } | ChatError::AnswerGone { .. } => "key_reused",
         ChatError::TooLarge { .. } => "too_large",
         ChatError::Unavailable { .. } | ChatError::Closed => "unavailable",
         ChatError::StorageFull => "storage_full",

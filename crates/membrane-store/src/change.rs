@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use membrane_core::checkpoint::CheckpointKind;
 use membrane_core::crystal::Crystal;
-use membrane_core::evidence::LegacySet;
+use membrane_core::evidence::{LegacySet, Standing};
 use membrane_core::history::{Cut, Slice, TurnRef};
 use membrane_core::ids::{CheckpointId, InstanceId, LeaseToken, RunId, SessionId};
 use membrane_core::run::{Lease, Piece, Run};
@@ -291,7 +291,7 @@ pub enum Write {
 }
 
 /// Where a session stood after a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SessionStamp {
     /// The session.
     pub id: SessionId,
@@ -299,10 +299,12 @@ pub struct SessionStamp {
     pub version: u64,
     /// The turns that it sees.
     pub cut: Cut,
+    /// What they add up to.
+    pub standing: Standing,
 }
 
 /// What a committed change answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Receipt {
     /// The sessions whose record or state the change wrote and that are still there, in the order in
     /// which it first wrote them. A write of the state alone (a run that begins, waits or goes on)

@@ -3,8 +3,7 @@
 
 use membrane_core::error::ValueError;
 use membrane_core::evidence::Evidence;
-use membrane_core::history::Cut;
-use membrane_core::ids::{HistoryId, SessionId, evidence_id};
+use membrane_core::ids::{SessionId, evidence_id};
 use membrane_core::json::Json;
 use membrane_core::run::PieceBody;
 use membrane_core::time::Timestamp;
@@ -12,7 +11,9 @@ use membrane_core::turn::{Item, Linearity, Message, ToolUse, Turn, TurnError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::change::SessionStamp;
+mod stamps;
+
+pub use stamps::{decode_stamps, encode_stamps};
 
 /// What is rare in a turn, as one JSON object; columns hold the rest.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -77,14 +78,6 @@ enum PieceText {
     Text(String),
     Reasoning(String),
     Tool(ToolText),
-}
-
-#[derive(Serialize, Deserialize)]
-struct StampText {
-    id: String,
-    version: u64,
-    history: i64,
-    turn_count: u64,
 }
 
 /// A turn's rare parts as text.
@@ -190,39 +183,6 @@ pub fn encode_list(list: &[String]) -> Result<String, ValueError> {
 /// [`ValueError::NotJson`] when it is not a list of strings.
 pub fn decode_list(what: &'static str, text: Option<&str>) -> Result<Vec<String>, ValueError> {
     text.map_or_else(|| Ok(Vec::new()), |text| from_text(what, text))
-}
-
-/// Stamps as text, for the row of an idempotency key.
-///
-/// # Errors
-/// Never for text; the signature is that of its siblings.
-pub fn encode_stamps(stamps: &[SessionStamp]) -> Result<String, ValueError> {
-    let stamps: Vec<_> = stamps
-        .iter()
-        .map(|stamp| StampText {
-            id: stamp.id.to_string(),
-            version: stamp.version,
-            history: stamp.cut.history.0,
-            turn_count: stamp.cut.turn_count,
-        })
-        .collect();
-    to_text("stamps", &stamps)
-}
-
-/// Reads stamps back.
-///
-/// # Errors
-/// [`ValueError::NotJson`] when they cannot be read.
-pub fn decode_stamps(text: &str) -> Result<Vec<SessionStamp>, ValueError> {
-    let stamps: Vec<StampText> = from_text("stamps", text)?;
-    Ok(stamps
-        .into_iter()
-        .map(|stamp| SessionStamp {
-            id: SessionId::from_stored(&stamp.id),
-            version: stamp.version,
-            cut: Cut { history: HistoryId(stamp.history), turn_count: stamp.turn_count },
-        })
-        .collect())
 }
 
 /// The evidence object that clients and SQL readers know: CONTRACT A7's keys.

@@ -2,22 +2,29 @@
 //! still holds, else again. What each call decides is in the room of that call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use membrane_core::ids::{IdSource, RandomIds, SessionId};
+use membrane_core::ids::{IdSource, InstanceId, RandomIds, SessionId};
 use membrane_core::session::Session;
 use membrane_core::time::{Clock, SystemClock, Timestamp};
-use membrane_store::{Change, Receipt, Requirement, Store, StoreError, StoreStats};
+use membrane_responder::{Echo, Responder};
+use membrane_store::{Change, Receipt, Requirement, Store, StoreError, StoreGauges, StoreStats};
+use tokio::sync::OnceCell;
 
 use crate::error::ChatError;
 use crate::limits::Limits;
 use crate::options::Scope;
+use crate::runs::{LiveRuns, RunSettings, Stop};
 
 /// How often a decision is made anew because the session changed while it was made.
 const MAX_DECISIONS: u32 = 64;
 
 /// When to try again after that.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// How long turns that were interrupted at the end have to be kept.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The keep of sessions. A cheap handle: clone it freely, all clones share one store.
 ///
@@ -30,10 +37,16 @@ pub struct Chat {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn Store>,
+    store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) limits: Limits,
+    responder: Arc<dyn Responder>,
+    run_settings: RunSettings,
+    runs: LiveRuns,
+    /// This process's name among the owners of runs; known to the store before it owns the first.
+    instance: OnceCell<InstanceId>,
+    is_closing: AtomicBool,
 }
 
 /// Puts a [`Chat`] together from parts; made by [`Chat::builder`].
@@ -61,6 +74,20 @@ impl ChatBuilder {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.shared.limits = limits;
+        self
+    }
+
+    /// Who answers messages; the echo by default.
+    #[must_use]
+    pub fn responder(mut self, responder: Arc<dyn Responder>) -> Self {
+        self.shared.responder = responder;
+        self
+    }
+
+    /// Drives runs as `settings` say instead of the defaults.
+    #[must_use]
+    pub fn runs(mut self, settings: RunSettings) -> Self {
+        self.shared.run_settings = settings;
         self
     }
 
@@ -101,6 +128,11 @@ impl Chat {
                 clock: Arc::new(SystemClock),
                 ids: Arc::new(RandomIds),
                 limits: Limits::default(),
+                responder: Arc::new(Echo::default()),
+                run_settings: RunSettings::default(),
+                runs: LiveRuns::default(),
+                instance: OnceCell::new(),
+                is_closing: AtomicBool::new(false),
             },
         }
     }
@@ -120,10 +152,34 @@ impl Chat {
         Ok(self.store().check().await?)
     }
 
-    /// Finishes what is under way and lets go of files and connections, for all clones of the handle.
-    /// Later calls fail with [`ChatError::Closed`].
+    /// Takes no more messages, for all clones of the handle, and waits for the turns under way: at most for
+    /// `patience`, then they are interrupted and kept with what had arrived.
+    pub async fn drain(&self, patience: Duration) {
+        self.shared.is_closing.store(true, Ordering::SeqCst);
+        if tokio::time::timeout(patience, self.runs().idle()).await.is_err() {
+            self.runs().stop_all(Stop::Shutdown);
+            // A store that takes no turns may keep one for long; its user's words are safe.
+            let _ = tokio::time::timeout(STOP_PATIENCE, self.runs().idle()).await;
+        }
+    }
+
+    /// Interrupts the turns that are under way, keeps them with what had arrived, and lets go of files and
+    /// connections, for all clones of the handle. Later calls fail with [`ChatError::Closed`].
     pub async fn close(&self) -> Result<(), ChatError> {
+        if self.runs().n_open() > 0 {
+            self.drain(Duration::ZERO).await;
+        }
         Ok(self.store().close().await?)
+    }
+
+    /// How many turns are under way in this process.
+    pub fn n_open_runs(&self) -> usize {
+        self.runs().n_open()
+    }
+
+    /// Gauges of the store, cheap to read.
+    pub async fn gauges(&self) -> Result<StoreGauges, ChatError> {
+        Ok(self.store().gauges().await?)
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -132,6 +188,31 @@ impl Chat {
 
     pub(crate) fn ids(&self) -> &dyn IdSource {
         &*self.shared.ids
+    }
+
+    pub(crate) fn responder(&self) -> &dyn Responder {
+        &*self.shared.responder
+    }
+
+    pub(crate) fn run_settings(&self) -> &RunSettings {
+        &self.shared.run_settings
+    }
+
+    pub(crate) fn runs(&self) -> &LiveRuns {
+        &self.shared.runs
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.shared.is_closing.load(Ordering::SeqCst)
+    }
+
+    /// This process's name among the owners of runs.
+    pub(crate) async fn instance(&self) -> Result<InstanceId, ChatError> {
+        let hold = || async {
+            let instance = InstanceId::generate(self.ids());
+            self.store().hold_instance(&instance).await.map(|()| instance)
+        };
+        Ok(self.shared.instance.get_or_try_init(hold).await?.clone())
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -55,6 +55,12 @@ pub enum ChatError {
         /// The key.
         key: String,
     },
+    /// The key is known, but the turn that it made was taken off the session since, by a rewind or a restore.
+    #[error("the turn of this idempotency key was taken off session {session}; use a new key to send again")]
+    AnswerGone {
+        /// The session.
+        session: SessionId,
+    },
     /// A value is over its limit; see [`crate::Limits`].
     #[error("the {what} has {bytes} bytes; at most {max_bytes} are allowed, make it shorter")]
     TooLarge {
@@ -85,6 +91,10 @@ pub enum ChatError {
 }
 
 impl ChatError {
+    pub(crate) fn stopping() -> Self {
+        Self::Unavailable { reason: "the server is stopping", retry_after: Duration::from_secs(1) }
+    }
+
     pub(crate) fn session_not_found(id: &SessionId) -> Self {
         Self::NotFound { subject: Subject::Session, id: id.to_string() }
     }

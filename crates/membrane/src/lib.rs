@@ -63,6 +63,7 @@
 //! environment: what an operation does is decided in [`core`], made durable by a [`store`].
 
 pub use membrane_core as core;
+pub use membrane_responder as responder;
 pub use membrane_store as store;
 
 mod append;
@@ -78,6 +79,7 @@ mod limits;
 mod merge;
 mod new_turn;
 mod options;
+mod runs;
 mod save;
 mod sessions;
 mod turns;
@@ -95,6 +97,9 @@ pub use limits::Limits;
 pub use merge::MergeOptions;
 pub use new_turn::NewTurn;
 pub use options::{ClientKey, WriteOptions};
+pub use runs::{
+    EventId, FinishedTurn, PendingTurn, RunEvent, RunOutcome, RunReader, RunSettings, SendOptions, Sent,
+};
 pub use save::Saved;
 pub use sessions::NewSessionOptions;
 pub use turns::Turns;
@@ -114,4 +119,5 @@ pub use membrane_core::time::{Clock, SystemClock, Timestamp};
 pub use membrane_core::turn::{
     Item, KeptTurn, Linearity, Message, Signal, SignalKind, ToolUse, Turn, TurnError, TurnStatus,
 };
-pub use membrane_store::{Store, StoreError, StoreStats, Subject, Thread};
+pub use membrane_responder::Responder;
+pub use membrane_store::{Store, StoreError, StoreGauges, StoreStats, Subject, Thread};

@@ -38,8 +38,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    pub(crate) fn check_message(&self, message: &Message) -> Result<(), ChatError> {
+        at_most("user message", message.content.len(), self.max_message_bytes)
+    }
+
     pub(crate) fn check_turn(&self, turn: &Turn) -> Result<(), ChatError> {
-        at_most("user message", turn.user.content.len(), self.max_message_bytes)?;
+        self.check_message(&turn.user)?;
         at_most("turn", turn_bytes(turn), self.max_turn_bytes)
     }
 

@@ -137,6 +137,7 @@ impl Chat {
             .require(Requirement::Allows { session: id.clone(), action: Action::Delete })
             .write(Write::DeleteSession { session: id.clone() });
         self.store().commit(change).await?;
+        self.runs().forget_session(id);
         Ok(())
     }
 

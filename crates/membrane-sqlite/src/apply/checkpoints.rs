@@ -32,7 +32,7 @@ pub(super) fn create(
 /// Leaves an automatic checkpoint where the session stands.
 pub(super) fn leave(tx: &mut Tx<'_>, session: &SessionId, leave: &Leave) -> Result<(), StoreError> {
     let record = tx.record(session)?;
-    let (cut, evidence) = (record.cut, record.evidence());
+    let (cut, evidence) = (record.cut, record.standing().evidence());
     insert(tx, &leave.id, session, None, leave.kind, cut, &evidence)
 }
 

@@ -1,6 +1,6 @@
 //! The session rows that a change touches: read once, changed in memory, written back once.
 
-use membrane_core::evidence::{Evidence, LegacyTotals};
+use membrane_core::evidence::{LegacyTotals, Standing};
 use membrane_core::history::{Cut, Head, Tip};
 use membrane_core::ids::{HistoryId, SegmentId, SessionId};
 use membrane_core::state::State;
@@ -56,12 +56,18 @@ impl Record {
         Tip { turn_count: self.cut.turn_count, totals: self.totals, last_order_at: self.last_order_at }
     }
 
-    pub(crate) fn evidence(&self) -> Evidence {
-        Evidence::derive(self.totals, self.flipped, self.legacy)
+    pub(crate) fn standing(&self) -> Standing {
+        Standing { totals: self.totals, flipped: self.flipped, legacy: self.legacy }
     }
 
     pub(crate) fn evidence_json(&self, updated_at: Timestamp) -> String {
-        codec::evidence_json(&self.id, &self.created_at, updated_at, &self.evidence(), self.cut.turn_count)
+        codec::evidence_json(
+            &self.id,
+            &self.created_at,
+            updated_at,
+            &self.standing().evidence(),
+            self.cut.turn_count,
+        )
     }
 
     /// Notes what must be written back.
@@ -175,7 +181,12 @@ impl<'conn> Tx<'conn> {
         self.records
             .iter()
             .take(self.n_written)
-            .map(|record| SessionStamp { id: record.id.clone(), version: record.version, cut: record.cut })
+            .map(|record| SessionStamp {
+                id: record.id.clone(),
+                version: record.version,
+                cut: record.cut,
+                standing: record.standing(),
+            })
             .collect()
     }
 }

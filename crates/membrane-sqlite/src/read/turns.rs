@@ -42,13 +42,8 @@ pub(crate) fn load(conn: &Connection, cut: Cut, range: Range<u64>) -> Result<Vec
     Ok(turns)
 }
 
-/// Without what few turns have: each column costs, also one that is NULL.
-const LOAD: &str = "SELECT number, position, id, facts, user_message, assistant_response \
-     FROM turns WHERE segment_id = ?1 AND position >= ?2 AND position < ?3 ORDER BY position";
-
-/// What few turns have.
-const LOAD_RARE: &str = "SELECT number, tools_json, extra_json FROM turns \
-     WHERE segment_id = ?1 AND position = ?2";
+const LOAD: &str = "SELECT number, position, id, facts, user_message, assistant_response, tools_json, \
+     extra_json FROM turns WHERE segment_id = ?1 AND position >= ?2 AND position < ?3 ORDER BY position";
 
 fn load_plain(conn: &Connection, cut: Cut, range: &Range<u64>) -> Result<Vec<KeptTurn>, StoreError> {
     let doing = "load turns";
@@ -57,38 +52,20 @@ fn load_plain(conn: &Connection, cut: Cut, range: &Range<u64>) -> Result<Vec<Kep
         return Ok(Vec::new());
     }
     let mut statement = conn.prepare_cached(LOAD).doing(doing)?;
-    let mut rare = Vec::new();
     let expected = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
     let mut turns = Vec::with_capacity(expected.min(MAX_RESERVED));
     for stretch in histories::stretches(conn, cut.history, &range)? {
         let span = stretch.span;
         let mut found = statement.query([span.segment.0, span.from, span.to]).doing(doing)?;
         while let Some(row) = found.next().doing(doing)? {
-            if rows::read("turns", row, |row| push_turn(&mut turns, row, &stretch))? {
-                rare.push(turns.len() - 1);
-            }
+            rows::read("turns", row, |row| push_turn(&mut turns, row, &stretch))?;
         }
-    }
-    for index in rare {
-        turns.get_mut(index).map_or(Ok(()), |turn| add_rare(conn, turn))?;
     }
     Ok(turns)
 }
 
-/// Adds tools, reasoning and whatever else is not in a plain turn.
-fn add_rare(conn: &Connection, kept: &mut KeptTurn) -> Result<(), StoreError> {
-    let doing = "load turns";
-    let mut statement = conn.prepare_cached(LOAD_RARE).doing(doing)?;
-    let mut found = statement.query([kept.at.segment.0, kept.at.position]).doing(doing)?;
-    let Some(row) = found.next().doing(doing)? else { return Ok(()) };
-    rows::read("turns", row, |row| {
-        Ok(codec::decode_turn(&mut kept.turn, rows::maybe_text(row, 1)?, rows::maybe_text(row, 2)?)?)
-    })
-}
-
 /// Adds a row's turn to the list: built where it stays, because moving it costs as much as reading it.
-/// Whether it has more than that.
-fn push_turn(turns: &mut Vec<KeptTurn>, row: &Row<'_>, stretch: &Stretch) -> Result<bool, RowError> {
+fn push_turn(turns: &mut Vec<KeptTurn>, row: &Row<'_>, stretch: &Stretch) -> Result<(), RowError> {
     let position: i64 = row.get(1)?;
     let facts = rows::text(row, 3)?;
     let facts = Facts::decode(facts).ok_or_else(|| ValueError::Unknown {
@@ -121,7 +98,10 @@ fn push_turn(turns: &mut Vec<KeptTurn>, row: &Row<'_>, stretch: &Stretch) -> Res
         flipped: 0,
         signals: Vec::new(),
     });
-    Ok(facts.has_rare)
+    if let (Some(kept), true) = (turns.last_mut(), facts.has_rare) {
+        codec::decode_turn(&mut kept.turn, rows::maybe_text(row, 6)?, rows::maybe_text(row, 7)?)?;
+    }
+    Ok(())
 }
 
 /// What hangs on turns in a range: ?1 history, ?2 first turn, ?3 one past the last.

@@ -38,7 +38,12 @@ pub async fn a_run_is_durable_before_its_turn_and_outside_of_it(store: Arc<dyn S
     let mut run = f.run(&id, "why\0 🙂?");
     run.user = Message { mentions: Some(json("[1e400]")), linearity: Linearity::Required, ..run.user };
     let receipt = f.write(Write::BeginRun { run: run.clone(), lease_for: LONG_LEASE }).await;
-    let stamp = SessionStamp { id: id.clone(), version: before.session.version, cut: before.session.cut };
+    let stamp = SessionStamp {
+        id: id.clone(),
+        version: before.session.version,
+        cut: before.session.cut,
+        standing: before.session.standing(),
+    };
     assert_eq!(receipt.sessions, [stamp], "the record's version does not rise");
     assert_eq!(f.store.find_run(&id).await.unwrap().as_ref(), Some(&run));
     let during = f.thread(&id).await;
@@ -64,7 +69,12 @@ pub async fn a_begun_runs_receipt_tells_version_and_turns_and_a_replay_the_same(
         f.change().once(Some(key)).require(looked_at).write(begin)
     };
     let first = f.commit(begin(&run)).await;
-    let stamp = SessionStamp { id: id.clone(), version: before.version, cut: before.cut };
+    let stamp = SessionStamp {
+        id: id.clone(),
+        version: before.version,
+        cut: before.cut,
+        standing: before.standing(),
+    };
     assert_eq!(first.sessions, std::slice::from_ref(&stamp));
     assert_eq!((stamp.version, stamp.cut.turn_count), (2, 3));
     let suspended = f.write(Write::SuspendRun { run: run.id.clone() }).await;

@@ -141,7 +141,12 @@ impl Tx<'_> {
     fn stamps(&self) -> Vec<SessionStamp> {
         let records = self.written.iter().filter_map(|id| self.state.sessions.get(id));
         records
-            .map(|record| SessionStamp { id: record.id.clone(), version: record.version, cut: record.cut })
+            .map(|record| SessionStamp {
+                id: record.id.clone(),
+                version: record.version,
+                cut: record.cut,
+                standing: record.standing(),
+            })
             .collect()
     }
 }

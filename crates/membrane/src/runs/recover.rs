@@ -1,0 +1,78 @@
+//! Runs whose process is gone are closed with what had arrived of their answers; idempotency keys that have
+//! had their time are forgotten. To be called at the start and from time to time.
+
+use membrane_core::ids::InstanceId;
+use membrane_core::run::{Run, RunEnd};
+use membrane_store::change::KEY_LIFETIME;
+use membrane_store::{Change, Requirement, StoreError, Write};
+
+use crate::chat::Chat;
+use crate::error::ChatError;
+
+/// How many runs are looked for at once.
+const BATCH: u32 = 256;
+
+impl Chat {
+    /// Closes the runs of processes that are known to be dead and those whose lease has expired: each becomes
+    /// an interrupted turn with the text that had arrived. Gives how many were closed. Safe to call in
+    /// several processes at once.
+    pub async fn recover_runs(&self) -> Result<usize, ChatError> {
+        let mut n_closed = 0;
+        loop {
+            let owners = self.store().list_lease_owners().await?;
+            let dead = self.store().list_dead_instances(&owners).await?;
+            let stale = self.store().list_stale_runs(&dead, BATCH).await?;
+            let mut n_now = 0;
+            for run in stale.iter().filter(|run| !self.drives(run)) {
+                n_now += usize::from(self.recover_run(run, &dead).await?);
+            }
+            n_closed += n_now;
+            // Those that are left are somebody's after all.
+            if n_now == 0 || stale.len() < usize::try_from(BATCH).unwrap_or(usize::MAX) {
+                return Ok(n_closed);
+            }
+        }
+    }
+
+    /// Forgets what has had its time: ended runs and idempotency keys.
+    pub async fn sweep(&self) -> Result<(), ChatError> {
+        self.runs().forget_ended(self.run_settings().keep_ended_for);
+        let now = self.now();
+        let change = Change::at(now).write(Write::ForgetKeys { before: now.minus(KEY_LIFETIME) });
+        self.store().commit(change).await?;
+        Ok(())
+    }
+
+    /// Whether this process is still at it, even if the store could not be told for a while.
+    fn drives(&self, run: &Run) -> bool {
+        self.runs().find(&run.session).is_some_and(|live| live.run().id == run.id)
+    }
+
+    async fn recover_run(&self, run: &Run, dead: &[InstanceId]) -> Result<bool, ChatError> {
+        let owner = dead.contains(&run.lease.owner).then(|| run.lease.owner.clone());
+        let message = "the server stopped while the turn was under way; what had arrived is kept";
+        match self.close_run(run, owner, RunEnd::interrupted("server_stopped", message)).await {
+            Ok(()) => Ok(true),
+            // It ended, was deleted, or showed a sign of life in the meantime.
+            Err(ChatError::NotFound { .. } | ChatError::Store(StoreError::LeaseHeld { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a run that nobody drives, with what is in its log.
+    pub(super) async fn close_run(
+        &self,
+        run: &Run,
+        dead_owner: Option<InstanceId>,
+        end: RunEnd,
+    ) -> Result<(), ChatError> {
+        let pieces = self.store().list_pieces(&run.id, 0).await?;
+        let now = self.now();
+        let turn = run.finish(&pieces, end, now);
+        let change = Change::at(now)
+            .require(Requirement::Abandoned { run: run.id.clone(), dead_owner })
+            .write(Write::FinishRun { run: run.id.clone(), turn: Box::new(turn) });
+        self.store().commit(change).await?;
+        Ok(())
+    }
+}
