@@ -20,6 +20,7 @@ mod read;
 mod readers;
 mod rows;
 mod store;
+pub mod telemetry;
 mod writer;
 
 pub use error::OpenError;

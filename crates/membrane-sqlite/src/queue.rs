@@ -14,6 +14,7 @@ use crate::apply::Prepared;
 use crate::counts::Totals;
 use crate::error::{OpenError, crowded};
 use crate::options::SqliteOptions;
+use crate::telemetry::Meters;
 use crate::writer::{Outcome, Writer};
 
 /// The longest commit, on the average of the last few, that may run on a caller's thread: what an
@@ -78,14 +79,14 @@ impl Desk {
 
 impl WriteQueue {
     /// Starts the writer's thread; it opens and migrates the file before this returns.
-    pub(crate) async fn start(options: &SqliteOptions) -> Result<Self, OpenError> {
+    pub(crate) async fn start(options: &SqliteOptions, meters: &Meters) -> Result<Self, OpenError> {
         let (requests, inbox) = mpsc::channel(options.queue_len.max(1));
         let (opened, is_open) = oneshot::channel();
         let patience = options.busy_timeout;
-        let options = options.clone();
+        let (options, meters) = (options.clone(), meters.clone());
         std::thread::Builder::new()
             .name("membrane-writer".to_owned())
-            .spawn(move || match Writer::open(&options) {
+            .spawn(move || match Writer::open(&options, meters) {
                 Ok(writer) => {
                     let max_batch = writer.max_batch();
                     let desk = Arc::new(Desk {

@@ -26,6 +26,7 @@ use crate::options::SqliteOptions;
 use crate::queue::WriteQueue;
 use crate::read;
 use crate::readers::Readers;
+use crate::telemetry::Meters;
 
 /// A keep in one SQLite file. Share it through an `Arc`; dropping the last handle closes the file after
 /// what was asked for is done.
@@ -34,20 +35,23 @@ pub struct SqliteStore {
     queue: WriteQueue,
     readers: Readers,
     instances: Arc<Instances>,
+    meters: Meters,
     options: SqliteOptions,
 }
 
 impl SqliteStore {
     /// Opens the file, making it if it is missing, and brings its schema up to date. Needs a tokio
-    /// runtime with time enabled.
+    /// runtime with time enabled. What it measures goes to the recorder that is installed by then
+    /// ([`crate::telemetry`]).
     ///
     /// # Errors
     /// [`OpenError`]; the file is then as it was.
     pub async fn open(options: SqliteOptions) -> Result<Self, OpenError> {
-        let queue = WriteQueue::start(&options).await?;
+        let meters = Meters::new();
+        let queue = WriteQueue::start(&options, &meters).await?;
         let readers = Readers::start(&options)?;
         let instances = Arc::new(Instances::beside(&options));
-        Ok(Self { queue, readers, instances, options })
+        Ok(Self { queue, readers, instances, meters, options })
     }
 
     /// Which steps of the schema a file holds. Changes nothing; a missing file holds none.
@@ -81,7 +85,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn commit(&self, change: Change) -> Result<Receipt, StoreError> {
-        self.queue.commit(Prepared::new(change)?).await
+        self.meters.save(async { self.queue.commit(Prepared::new(change)?).await }).await
     }
 
     async fn find_session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
@@ -91,11 +95,11 @@ impl Store for SqliteStore {
 
     async fn load_thread(&self, id: &SessionId, range: Range<u64>) -> Result<Option<Thread>, StoreError> {
         let id = id.clone();
-        self.readers.read(move |conn| read::turns::load_thread(conn, &id, range)).await
+        self.meters.load(self.readers.read(move |conn| read::turns::load_thread(conn, &id, range))).await
     }
 
     async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError> {
-        self.readers.read(move |conn| read::turns::load(conn, cut, range)).await
+        self.meters.load(self.readers.read(move |conn| read::turns::load(conn, cut, range))).await
     }
 
     async fn find_history(&self, id: HistoryId) -> Result<Option<History>, StoreError> {

@@ -14,6 +14,7 @@ use crate::counts::{Counts, Totals};
 use crate::error::{Doing, OpenError, ends_transaction, held};
 use crate::migrations::{inspect_in_snapshot, migrate};
 use crate::options::SqliteOptions;
+use crate::telemetry::Meters;
 
 /// How many times the threshold the log may grow while readers keep it from being reset, before the
 /// writer waits for them.
@@ -79,11 +80,12 @@ pub(crate) struct Writer {
     /// How long the connection waits for another process.
     patience: Patience,
     counts: Counts,
+    meters: Meters,
 }
 
 impl Writer {
     /// Opens and migrates the file.
-    pub(crate) fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
+    pub(crate) fn open(options: &SqliteOptions, meters: Meters) -> Result<Self, OpenError> {
         make_folder(options)?;
         let mut conn = open_to_look(options, OpenFlags::SQLITE_OPEN_CREATE)?;
         inspect_in_snapshot(&conn, &options.path)?;
@@ -110,6 +112,7 @@ impl Writer {
             busy_timeout: options.busy_timeout,
             patience,
             counts,
+            meters,
         })
     }
 
@@ -187,6 +190,7 @@ impl Writer {
         let done = done.and_then(|outcomes| {
             execute(&self.conn, "COMMIT")?;
             self.counts.keep();
+            self.meters.note_batch(changes.len());
             Ok(outcomes)
         });
         if done.is_err() && !self.conn.is_autocommit() {

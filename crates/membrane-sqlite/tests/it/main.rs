@@ -17,4 +17,5 @@ mod migrations;
 mod plans;
 mod readers;
 mod sql_readers;
+mod telemetry;
 mod waiting;
