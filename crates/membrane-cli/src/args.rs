@@ -43,6 +43,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Serve the keep over HTTP, until SIGTERM or SIGINT.
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServerFlags),
     /// List sessions, the most recently active first.
     #[command(after_help = "Example: membrane sessions --project alpha --limit 10")]
     Sessions(Sessions),
@@ -169,6 +172,18 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) addr: Option<String>,
 }
+
+const SERVE_HELP: &str = "\
+Makes the database if it is not there. Turns that a server left behind when it died are closed with what
+had arrived. SIGTERM and SIGINT take no more messages and wait for the turns under way (chat.server.drain_ms);
+a second one interrupts them.
+
+The interface is described at /docs and in docs/api.md; /health, /ready and /metrics are for operators.
+
+Examples:
+  membrane serve
+  membrane serve --addr 0.0.0.0:8642 --database-url /var/lib/membrane/membrane.db
+  KGENTS_CHAT_ECHO_DELAY_MS=50 membrane serve";
 
 #[derive(Debug, Args)]
 pub(crate) struct Sessions {

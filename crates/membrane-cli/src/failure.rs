@@ -92,6 +92,11 @@ impl Failure {
         self.exit
     }
 
+    /// The failure as JSON, in the form of the HTTP interface.
+    pub(crate) fn document(&self) -> serde_json::Value {
+        serde_json::json!({"detail": self.message, "code": self.code()})
+    }
+
     /// The stable word for scripts.
     pub(crate) fn code(&self) -> &'static str {
         self.code

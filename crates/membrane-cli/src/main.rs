@@ -1,6 +1,6 @@
 //! The `membrane` binary: reads the arguments, opens the keep, runs one command, says how it ended.
 //!
-//! What commands do is in `cmd/`, what they print in `wire.rs` (JSON) and `text.rs` (for people); which
+//! What commands do is in `cmd/`, what they print in `membrane_http::wire` (JSON) and `text.rs` (for people); which
 //! database there is, in `config/` and `wiring.rs`. No rule of the domain is here.
 
 mod args;
@@ -9,7 +9,6 @@ mod config;
 mod failure;
 mod output;
 mod text;
-mod wire;
 mod wiring;
 
 use std::io::Write;
@@ -41,17 +40,18 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     if let Command::Completions { shell } = cli.command {
         return cmd::completions(shell, output);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(|error| Failure::io("start the runtime", &error))?;
+    let mut builder = match cli.command {
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder.enable_all().build().map_err(|error| Failure::io("start the runtime", &error))?;
     runtime.block_on(cmd::run(cli, output))
 }
 
 fn report(failure: &Failure, json: bool) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     let said = if json {
-        writeln!(stderr, "{}", wire::failure(failure))
+        writeln!(stderr, "{}", failure.document())
     } else {
         writeln!(stderr, "membrane: {}", text::printable(&failure.to_string()))
     };

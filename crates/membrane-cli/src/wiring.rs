@@ -1,14 +1,16 @@
-//! The only file that names concrete backends: a chosen database becomes a store.
+//! The only file that names concrete backends: a chosen database becomes a store, a chosen model a
+//! responder.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use membrane::responder::{Echo, EchoOptions};
 use membrane::store::memory::MemoryStore;
-use membrane::{Store, SystemClock};
+use membrane::{Responder, Store, SystemClock};
 use membrane_sqlite::migrations::{self, MigrationStatus};
 use membrane_sqlite::{OpenError, SqliteOptions, SqliteStore};
 
-use crate::config::{Database, Settings, SqliteSettings};
+use crate::config::{Database, Provider, Settings, SqliteSettings};
 use crate::failure::{Exit, Failure};
 
 /// Whether a command may make a database that is not there. A mistyped name should not become a file.
@@ -35,6 +37,21 @@ pub(crate) async fn open(settings: &Settings, missing: Missing) -> Result<Arc<dy
             Ok(Arc::new(store))
         }
     }
+}
+
+/// Who answers messages.
+pub(crate) fn responder(settings: &Settings) -> Arc<dyn Responder> {
+    match settings.model.provider {
+        Provider::Echo => Arc::new(Echo::new(EchoOptions {
+            delay: settings.echo.delay,
+            piece_chars: settings.echo.piece_chars,
+        })),
+    }
+}
+
+/// Says what the backends measure.
+pub(crate) fn describe_metrics() {
+    membrane_sqlite::telemetry::describe();
 }
 
 /// Which steps of the schema the database holds. Changes nothing.

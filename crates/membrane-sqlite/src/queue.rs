@@ -56,7 +56,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// Whoever panicked with the lock has left a connection that rolls back at the next `BEGIN`.
+    /// Whoever panicked with the lock may have left a transaction open; the writer rolls it back.
     fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -182,6 +182,10 @@ impl Writer {
 
     /// `Err` means that nothing of it was committed.
     fn try_together(&self, changes: &[Prepared], undo: Undo) -> Result<Vec<Outcome>, Failure> {
+        if !self.conn.is_autocommit() {
+            // Whoever used the connection before has panicked in the middle.
+            execute(&self.conn, "ROLLBACK")?;
+        }
         execute(&self.conn, "BEGIN IMMEDIATE")?;
         let begun = self.counts.begin(&self.conn).map_err(Failure::from);
         let done = begun.and_then(|()| {

@@ -172,6 +172,18 @@ impl Chat {
         Ok(self.store().close().await?)
     }
 
+    /// Whether the keep can do its work: it is not about to be closed, and the store answers.
+    ///
+    /// # Errors
+    /// [`ChatError::Unavailable`] and [`ChatError::Closed`] if it cannot.
+    pub async fn ready(&self) -> Result<(), ChatError> {
+        if self.is_closing() {
+            return Err(ChatError::stopping());
+        }
+        self.store().list_lease_owners().await?;
+        Ok(())
+    }
+
     /// How many turns are under way in this process.
     pub fn n_open_runs(&self) -> usize {
         self.runs().n_open()
@@ -256,16 +268,20 @@ impl Chat {
 
     /// The receipt of the same call made earlier, else the refusal.
     async fn replayed_or(&self, scope: Option<&Scope>, refusal: ChatError) -> Result<Receipt, ChatError> {
-        let Some((scope, session)) = scope.and_then(|scope| Some((scope, scope.session()?))) else {
-            return Err(refusal);
-        };
+        let Some(scope) = scope else { return Err(refusal) };
+        self.find_receipt(scope).await?.ok_or(refusal)
+    }
+
+    /// The receipt of the same call made earlier, if there was one.
+    pub(crate) async fn find_receipt(&self, scope: &Scope) -> Result<Option<Receipt>, ChatError> {
+        let Some(session) = scope.session() else { return Ok(None) };
         // A key is looked up before requirements are checked, and no session is at version 0: this change
         // answers with the earlier receipt or fails without writing.
         let never = Requirement::Version { session: session.clone(), version: 0 };
         let lookup = Change::at(self.now()).once(Some(scope.with(""))).require(never);
         match self.store().commit(lookup).await {
-            Ok(receipt) => Ok(receipt),
-            Err(StoreError::NotFound { .. } | StoreError::Conflict { .. }) => Err(refusal),
+            Ok(receipt) => Ok(Some(receipt)),
+            Err(StoreError::NotFound { .. } | StoreError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,7 +1,6 @@
 //! What users say of a turn.
 
 use membrane_core::error::DomainError;
-use membrane_core::evidence::Evidence;
 use membrane_core::history::Cut;
 use membrane_core::ids::SessionId;
 use membrane_core::session::Session;
@@ -18,8 +17,8 @@ use crate::options::{ClientKey, Scope};
 pub struct FeedbackResult {
     /// The turn with all its signals, oldest first.
     pub turn: KeptTurn,
-    /// The session's evidence.
-    pub evidence: Evidence,
+    /// The session as it is then.
+    pub session: Session,
 }
 
 impl Chat {
@@ -48,7 +47,7 @@ impl Chat {
         };
         self.commit_decided(scope.as_ref(), decide).await?;
         let (session, turn) = self.get_turn(id, turn_number).await?;
-        Ok(FeedbackResult { evidence: session.evidence(), turn })
+        Ok(FeedbackResult { turn, session })
     }
 
     async fn decide_feedback(

@@ -82,6 +82,7 @@ mod options;
 mod runs;
 mod save;
 mod sessions;
+mod snapshot;
 mod turns;
 
 pub use append::Appended;
@@ -102,6 +103,7 @@ pub use runs::{
 };
 pub use save::Saved;
 pub use sessions::NewSessionOptions;
+pub use snapshot::Snapshot;
 pub use turns::Turns;
 
 pub use membrane_core::branches::{BranchNode, Tombstone};

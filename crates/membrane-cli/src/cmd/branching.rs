@@ -1,13 +1,13 @@
 //! `fork`, `rewind`, `merge`, `diff` and `branches`.
 
 use membrane::{ForkOptions, MergeOptions, Pick, Session, SessionId, WriteOptions};
-use serde_json::json;
+use membrane_http::wire;
 
 use super::{Keep, session_id};
 use crate::args::{Fork, Merge, Rewind};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{text, wire};
+use crate::text;
 
 pub(super) async fn fork(keep: &Keep, args: Fork, output: &mut Output) -> Result<(), Failure> {
     let options = ForkOptions { fork_point: args.at, branch_name: args.branch, key: None };
@@ -54,8 +54,8 @@ pub(super) async fn branches(keep: &Keep, id: &str, output: &mut Output) -> Resu
     let id = session_id(id)?;
     let nodes = keep.chat.branches(&id).await?;
     if output.is_json() {
-        let nodes: Vec<_> = nodes.iter().map(|node| wire::branch(node, &id)).collect();
-        return output.document(&json!({"branches": nodes}));
+        let branches = nodes.iter().map(|node| wire::branch(node, &id)).collect();
+        return output.document(&wire::BranchTree { branches });
     }
     output.raw(&text::branches(&nodes, &id))
 }

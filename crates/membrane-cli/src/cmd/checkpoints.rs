@@ -1,21 +1,22 @@
 //! `checkpoint` and `restore`.
 
 use membrane::CheckpointId;
+use membrane_http::wire;
 use serde_json::json;
 
 use super::{Keep, not_found, session_id};
 use crate::args::Checkpoint;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{text, wire};
+use crate::text;
 
 pub(super) async fn checkpoint(keep: &Keep, args: Checkpoint, output: &mut Output) -> Result<(), Failure> {
     let id = session_id(&args.id)?;
     if args.list {
         let list = keep.chat.list_checkpoints(&id).await?;
         if output.is_json() {
-            let list: Vec<_> = list.iter().map(wire::checkpoint).collect();
-            return output.document(&json!({"checkpoints": list}));
+            let checkpoints = list.iter().map(wire::checkpoint).collect();
+            return output.document(&wire::CheckpointList { checkpoints });
         }
         return output.raw(&text::checkpoints(&list));
     }
@@ -47,7 +48,7 @@ pub(super) async fn restore(
     let restored = keep.chat.restore(&id, &checkpoint, None).await?;
     if output.is_json() {
         let session = wire::session(&restored.session, None);
-        return output.document(&wire::RestoredView { session, missing: restored.missing });
+        return output.document(&json!({"session": session, "missing": restored.missing}));
     }
     let turns = text::count(restored.session.turn_count(), "turn");
     output.line(&format!("{turns} in {}", text::printable(id.as_str())))?;

@@ -1,5 +1,6 @@
 //! `feedback`, `delete`, and what concerns the whole keep: `migrate` and `check`.
 
+use membrane_http::wire;
 use serde_json::json;
 
 use super::{Keep, session_id};
@@ -7,23 +8,22 @@ use crate::args::Feedback;
 use crate::config::Database;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{text, wire, wiring};
+use crate::{text, wiring};
 
 pub(super) async fn feedback(keep: &Keep, args: Feedback, output: &mut Output) -> Result<(), Failure> {
     let id = session_id(&args.id)?;
     let result = keep.chat.feedback(&id, args.turn, args.signal.into(), args.comment, None).await?;
     if output.is_json() {
-        let session = keep.chat.find_session(&id).await?.ok_or_else(|| super::not_found(&id))?;
         return output.document(&wire::FeedbackView {
             turn_number: result.turn.number,
             signals: wire::signals(&result.turn.signals),
-            evidence: wire::EvidenceView(&session),
+            evidence: wire::EvidenceView(&result.session),
         });
     }
     output.line(&format!(
         "evidence of {} is {:.2} now",
         text::printable(&args.id),
-        result.evidence.confidence()
+        result.session.evidence().confidence()
     ))
 }
 

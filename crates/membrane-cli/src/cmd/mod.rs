@@ -7,6 +7,7 @@ mod config;
 mod keep;
 mod lines;
 mod reading;
+mod serve;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     }
     let addr = match &cli.command {
         Command::Config(config) => config.server.addr.as_deref(),
+        Command::Serve(server) => server.addr.as_deref(),
         _ => None,
     };
     let flags = Flags { database_url: cli.database_url.as_deref(), addr };
@@ -43,6 +45,9 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     }
     if let Command::Migrate { status: true, .. } = cli.command {
         return keep::migration_status(&settings.database, output);
+    }
+    if let Command::Serve(_) = cli.command {
+        return serve::serve(&settings, output).await;
     }
     let missing = match &cli.command {
         Command::Migrate { .. } => Missing::Create,
@@ -79,7 +84,7 @@ async fn dispatch(
         Command::Migrate { .. } => keep::migrated(database, output),
         Command::Check => keep::check(keep, output).await,
         // These need no keep, and were done before it was opened.
-        Command::Config(_) => Ok(()),
+        Command::Config(_) | Command::Serve(_) => Ok(()),
         Command::Completions { shell } => completions(shell, output),
     }
 }

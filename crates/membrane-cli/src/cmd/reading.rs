@@ -1,12 +1,13 @@
 //! `sessions` and `show`.
 
 use membrane::{Cursor, PageRequest, SessionFilter, Thread};
+use membrane_http::wire;
 
 use super::{Keep, not_found, session_id};
 use crate::args::{Sessions, Show};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{text, wire};
+use crate::text;
 
 pub(super) async fn sessions(keep: &Keep, args: Sessions, output: &mut Output) -> Result<(), Failure> {
     let filter = SessionFilter { project_id: args.project, branch_name: args.branch };
@@ -14,7 +15,8 @@ pub(super) async fn sessions(keep: &Keep, args: Sessions, output: &mut Output) -
     let request = PageRequest { after, ..PageRequest::first(args.limit) };
     let page = keep.chat.list_sessions(&filter, &request).await?;
     if output.is_json() {
-        return output.document(&wire::page(&page, args.limit));
+        let sessions = page.sessions.iter().map(|session| wire::session(session, None)).collect();
+        return output.document(&wire::page(sessions, page.total, (args.limit, 0), page.next.as_ref()));
     }
     output.raw(&text::page(&page))?;
     match &page.next {
@@ -35,17 +37,11 @@ pub(super) async fn show(keep: &Keep, args: &Show, output: &mut Output) -> Resul
     let Thread { session, turns } = thread.ok_or_else(|| not_found(&id))?;
     let shown = u64::try_from(turns.len()).unwrap_or(u64::MAX);
     if output.is_json() {
-        let pending = match keep.store.find_run(&id).await? {
-            Some(run) => {
-                let pieces = keep.store.list_pieces(&run.id, 0).await?;
-                Some(wire::pending(&session, &run, &pieces))
-            }
-            None => None,
-        };
+        let pending = keep.chat.find_pending(&session).await?;
         return output.document(&wire::WholeSession {
             turns_truncated: shown < session.turn_count(),
-            turns: turns.iter().map(|kept| wire::turn(&session, kept)).collect(),
-            session: wire::session(&session, pending),
+            turns: Some(turns.iter().map(|kept| wire::turn(&session, kept)).collect()),
+            session: wire::session(&session, pending.as_ref().map(wire::pending)),
         });
     }
     output.raw(&text::session(&session))?;

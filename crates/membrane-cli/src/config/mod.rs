@@ -31,4 +31,4 @@ pub(crate) use load::{Flags, known_keys, load};
 pub(crate) use names::variable;
 pub(crate) use reader::Known;
 pub(crate) use report::Report;
-pub(crate) use settings::{Settings, SqliteSettings};
+pub(crate) use settings::{LogLevel, Provider, Settings, SqliteSettings};

@@ -36,11 +36,16 @@ impl Fields<'_> {
             Got::Value(value) => value,
             Got::Wrong => stand_in,
             Got::Absent => {
-                let whole = self.source.whole();
-                self.problems.add(|| Problem::Missing.at(below(&self.loc, [Step::Name(name)]), whole));
+                self.refuse_missing(name);
                 stand_in
             }
         }
+    }
+
+    /// Reports a field as missing: one that only some requests need.
+    pub fn refuse_missing(&mut self, name: &'static str) {
+        let whole = self.source.whole();
+        self.problems.add(|| Problem::Missing.at(below(&self.loc, [Step::Name(name)]), whole));
     }
 
     pub(super) fn defaulted<T>(

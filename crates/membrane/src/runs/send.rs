@@ -122,8 +122,20 @@ impl Chat {
     /// # Errors
     /// - [`ChatError::NotFound`]: no such session.
     /// - [`ChatError::Refused`]: nothing is under way.
+    /// - [`ChatError::KeyReused`]: the key was used with another body.
     /// - [`ChatError::Store`]: another process drives the turn.
-    pub async fn cancel(&self, id: &SessionId) -> Result<(), ChatError> {
+    pub async fn cancel(&self, id: &SessionId, key: Option<ClientKey>) -> Result<(), ChatError> {
+        let Some(scope) = Scope::new("cancel", Some(id), key)? else { return self.stop_turn(id).await };
+        if self.find_receipt(&scope).await?.is_some() {
+            return Ok(());
+        }
+        self.stop_turn(id).await?;
+        let done = Change::at(self.now()).once(Some(scope.with("")));
+        self.store().commit(done).await?;
+        Ok(())
+    }
+
+    async fn stop_turn(&self, id: &SessionId) -> Result<(), ChatError> {
         let session = self.get_session(id).await?;
         if let Some(live) = self.runs().find(id).filter(|live| !live.has_ended()) {
             live.stop(Stop::Cancelled);

@@ -1,0 +1,191 @@
+//! `serve`: the keep over HTTP, until it is told to stop.
+
+use std::io;
+use std::time::Duration;
+
+use membrane::{Chat, RunSettings};
+use membrane_http::telemetry::Telemetry;
+use membrane_http::{App, HttpSettings, Server, ServerSettings, router};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::{LogLevel, Settings};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::wiring::{self, Missing};
+
+/// How often measurements are tidied up.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How often what has had its time is forgotten.
+const SWEEP: Duration = Duration::from_secs(600);
+
+pub(crate) async fn serve(settings: &Settings, output: &mut Output) -> Result<(), Failure> {
+    log_to_stderr(settings.log.level);
+    let telemetry = Telemetry::install().map_err(|error| Failure::failed("failed", error.to_string()))?;
+    wiring::describe_metrics();
+    let mut signals = Signals::new()?;
+    let addr = settings.server.addr;
+    let listener = TcpListener::bind(addr).await.map_err(|error| {
+        let why = Failure::io(&format!("listen on {addr}"), &error);
+        why.after("name another address with --addr, or stop what listens there")
+    })?;
+    let store = wiring::open(settings, Missing::Create).await?;
+    let chat = Chat::builder(store)
+        .limits(settings.limits)
+        .responder(wiring::responder(settings))
+        .runs(run_settings(settings))
+        .build();
+    let recovered = chat.recover_runs().await?;
+    if recovered > 0 {
+        tracing::info!(
+            runs = recovered,
+            "turns of a server that had stopped were closed with what had arrived"
+        );
+    }
+    let addr = listener.local_addr().map_err(|error| Failure::io("listen", &error))?;
+    announce(addr, settings, output)?;
+    let upkeep = tokio::spawn(keep_house(chat.clone(), telemetry.clone(), settings.runs.recover));
+    let app = App::new(chat.clone(), http_settings(settings), telemetry);
+    let server = Server::new(router(app), server_settings(settings));
+    let (stopping, is_stopping) = tokio::sync::oneshot::channel::<()>();
+    let stop = async {
+        let name = signals.next().await;
+        tracing::info!(signal = name, "stopping: no more messages are taken");
+        // Whoever drains is there as long as the server.
+        let _ = stopping.send(());
+    };
+    let drain = drain(chat.clone(), settings.server.drain, is_stopping);
+    server.serve(listener, stop, drain).await;
+    upkeep.abort();
+    chat.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for the turns under way; a second signal interrupts them.
+async fn drain(chat: Chat, patience: Duration, is_stopping: tokio::sync::oneshot::Receiver<()>) {
+    let _ = is_stopping.await;
+    let Ok(mut again) = Signals::new() else { return chat.drain(patience).await };
+    tokio::select! {
+        () = chat.drain(patience) => {}
+        name = again.next() => {
+            tracing::info!(signal = name, "stopping at once: turns under way are interrupted");
+            chat.drain(Duration::ZERO).await;
+        }
+    }
+}
+
+/// Closes runs of servers that died, forgets what has had its time, and tidies measurements up.
+async fn keep_house(chat: Chat, telemetry: Telemetry, recover_every: Duration) {
+    let timer = |every| {
+        let mut timer = interval(every);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        timer
+    };
+    let (mut recover, mut sweep, mut upkeep) = (timer(recover_every), timer(SWEEP), timer(UPKEEP));
+    loop {
+        tokio::select! {
+            _ = recover.tick() => match chat.recover_runs().await {
+                Ok(0) => {}
+                Ok(runs) => tracing::info!(runs, "turns of a server that had stopped were closed"),
+                Err(error) => tracing::warn!(%error, "runs of dead servers could not be looked for"),
+            },
+            _ = sweep.tick() => if let Err(error) = chat.sweep().await {
+                tracing::warn!(%error, "old idempotency keys could not be forgotten");
+            },
+            _ = upkeep.tick() => telemetry.upkeep(),
+        }
+    }
+}
+
+/// The signals that ask a server to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error: io::Error| Failure::io("listen for signals", &error));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// The next one's name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn announce(addr: std::net::SocketAddr, settings: &Settings, output: &mut Output) -> Result<(), Failure> {
+    let url = format!("http://{addr}");
+    let database = settings.database.shown();
+    if output.is_json() {
+        output.document(&json!({"listening": url, "database": database}))?;
+    } else {
+        output.line(&format!("listening on {url}, keeping sessions in {database}; see {url}/docs"))?;
+    }
+    output.flush()
+}
+
+fn log_to_stderr(level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    };
+    let ansi = io::IsTerminal::is_terminal(&io::stderr());
+    tracing_subscriber::fmt().with_max_level(level).with_ansi(ansi).with_writer(io::stderr).init();
+}
+
+fn run_settings(settings: &Settings) -> RunSettings {
+    RunSettings {
+        lease_for: settings.runs.lease,
+        renew_every: settings.runs.renew,
+        flush_every: settings.runs.flush,
+        keep_ended_for: settings.runs.keep_ended,
+        ..RunSettings::default()
+    }
+}
+
+fn http_settings(settings: &Settings) -> HttpSettings {
+    HttpSettings {
+        max_body_bytes: settings.server.max_body_bytes,
+        body_timeout: settings.server.body_timeout,
+        max_streams: settings.server.max_streams,
+        heartbeat: settings.server.heartbeat,
+    }
+}
+
+fn server_settings(settings: &Settings) -> ServerSettings {
+    ServerSettings {
+        max_connections: settings.server.max_connections,
+        header_timeout: settings.server.header_timeout,
+        write_timeout: settings.server.write_timeout,
+        drain: settings.server.drain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::default_settings;
+
+    #[test]
+    fn what_is_not_set_is_as_the_parts_have_it() {
+        let settings = default_settings();
+        assert_eq!(run_settings(&settings), RunSettings::default());
+        assert_eq!(http_settings(&settings), HttpSettings::default());
+        assert_eq!(server_settings(&settings), ServerSettings::default());
+        let echo = wiring::responder(&settings);
+        assert_eq!(echo.model(), membrane::Responder::model(&membrane::responder::Echo::default()));
+    }
+}

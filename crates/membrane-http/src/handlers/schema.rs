@@ -1,0 +1,198 @@
+//! What the OpenAPI document says of requests and refusals. Requests are read in `request/`, refusals made in
+//! `error.rs`; a test compares what the server does with what stands here.
+
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+/// Why nothing was done.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Refusal {
+    /// A sentence, or for a body or query of the wrong shape a list of what is wrong with each field.
+    detail: RefusalDetail,
+    /// A stable word for programs.
+    code: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it only says what the forms are")]
+pub(crate) enum RefusalDetail {
+    Text(String),
+    Fields(Vec<WrongField>),
+}
+
+/// What is wrong with a field, as pydantic says it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WrongField {
+    #[serde(rename = "type")]
+    kind: String,
+    /// Where it stands: `body` or `query`, then names and indexes.
+    #[schema(value_type = Vec<serde_json::Value>)]
+    loc: Vec<String>,
+    msg: String,
+    /// What was given.
+    #[schema(value_type = serde_json::Value)]
+    input: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    ctx: Option<String>,
+}
+
+/// Refusals of a call that only reads.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it only says what the answers are")]
+pub(crate) enum ReadRefusals {
+    /// A value cannot be accepted.
+    #[response(status = 400)]
+    InvalidArgument(#[to_schema] Refusal),
+    /// There is no such thing.
+    #[response(status = 404)]
+    NotFound(#[to_schema] Refusal),
+    /// The query has the wrong shape.
+    #[response(status = 422)]
+    InvalidQuery(#[to_schema] Refusal),
+    /// Too much is waiting; `Retry-After` says when to try again.
+    #[response(status = 503)]
+    Unavailable(#[to_schema] Refusal),
+}
+
+/// Refusals of a call that writes.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it only says what the answers are")]
+pub(crate) enum WriteRefusals {
+    /// A value cannot be accepted.
+    #[response(status = 400)]
+    InvalidArgument(#[to_schema] Refusal),
+    /// There is no such thing.
+    #[response(status = 404)]
+    NotFound(#[to_schema] Refusal),
+    /// The body stopped coming.
+    #[response(status = 408)]
+    Timeout(#[to_schema] Refusal),
+    /// `conflict`, `busy`, `wrong_state` or `key_reused`.
+    #[response(status = 409)]
+    Conflict(#[to_schema] Refusal),
+    /// A value or the body is over its limit.
+    #[response(status = 413)]
+    TooLarge(#[to_schema] Refusal),
+    /// The body or the query has the wrong shape.
+    #[response(status = 422)]
+    InvalidBody(#[to_schema] Refusal),
+    /// Too much is waiting; `Retry-After` says when to try again.
+    #[response(status = 503)]
+    Unavailable(#[to_schema] Refusal),
+    /// The disk is full. Nothing was changed.
+    #[response(status = 507)]
+    StorageFull(#[to_schema] Refusal),
+}
+
+/// A new session; every field may be left out.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewSession {
+    project_id: Option<String>,
+    /// `main` by default; may be empty, not null.
+    #[schema(required = false)]
+    branch_name: String,
+}
+
+/// A message.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewMessage {
+    /// May be empty; at most 4 MiB unless configured otherwise.
+    message: String,
+}
+
+/// A fork.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewFork {
+    branch_name: String,
+    /// How many of the first turns it takes along: 0 for none, null for all.
+    fork_point: Option<i64>,
+}
+
+/// How many turns are taken off the end.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Rewind {
+    #[schema(minimum = 1)]
+    turns: u64,
+}
+
+/// A merge.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewMerge {
+    other_id: String,
+    #[schema(required = false, inline)]
+    strategy: Strategy,
+    /// For `manual`: the turns to keep, in order.
+    turns: Option<Vec<PickedTurn>>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it only says what the words are")]
+pub(crate) enum Strategy {
+    Sequential,
+    Interleave,
+    Manual,
+}
+
+/// A turn of one of the two sessions.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PickedTurn {
+    session_id: String,
+    #[schema(minimum = 0)]
+    turn_number: i64,
+}
+
+/// A checkpoint; the body may be left out.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewCheckpoint {
+    name: Option<String>,
+}
+
+/// Where to return to.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Restore {
+    checkpoint_id: String,
+}
+
+/// What a user says of a turn.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewFeedback {
+    turn_number: i64,
+    #[schema(inline)]
+    signal: SignalWord,
+    comment: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it only says what the words are")]
+pub(crate) enum SignalWord {
+    Positive,
+    Negative,
+    Correction,
+}
+
+/// A crystal.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewCrystal {
+    title: String,
+    summary: String,
+    #[schema(required = false)]
+    key_decisions: Vec<String>,
+    #[schema(required = false)]
+    artifacts: Vec<String>,
+}
+
+/// The turn under way is being stopped.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Cancelled {
+    pub(crate) cancelled: bool,
+}
+
+/// Whether the server can do its work.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    pub(crate) status: &'static str,
+    pub(crate) version: &'static str,
+}

@@ -1,0 +1,96 @@
+//! kgents' frames: each holds the whole answer so far. They are sent seldom enough that all of them together
+//! stay within a small multiple of the answer's length.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use membrane::RunReader;
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use super::frames::{Ended, frame};
+
+/// A frame is due when the answer grew by this part.
+const GROWTH: usize = 8;
+
+/// Below this many bytes one is also due from time to time.
+const SHORT_BYTES: usize = 4 * 1024;
+
+/// How often.
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Serialize)]
+struct Content<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    content: &'a str,
+}
+
+/// Where a stream is.
+struct Place {
+    reader: RunReader,
+    /// How much of the answer the last frame held, and when it was sent.
+    sent_bytes: usize,
+    sent_at: Instant,
+    has_ended: bool,
+    /// Given back when the stream goes.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The answer's frames, then how it ended. No comments and no ids: kgents' clients know neither.
+pub(crate) fn response(reader: RunReader, permit: OwnedSemaphorePermit) -> Response {
+    let place = Place {
+        reader,
+        sent_bytes: 0,
+        // The first piece is due at once.
+        sent_at: Instant::now() - PAUSE,
+        has_ended: false,
+        _permit: permit,
+    };
+    super::respond(stream::unfold(place, |mut place| async move {
+        let frame = place.next().await?;
+        Some((Ok::<Bytes, Infallible>(frame), place))
+    }))
+}
+
+impl Place {
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.has_ended {
+            return None;
+        }
+        loop {
+            // In this order: what had arrived before the end is in the text.
+            let outcome = self.reader.outcome();
+            let n_bytes = self.reader.text_bytes();
+            if n_bytes > self.sent_bytes && (outcome.is_some() || self.is_due(n_bytes)) {
+                return Some(self.content());
+            }
+            if let Some(outcome) = outcome {
+                self.has_ended = true;
+                return Some(frame(None, &Ended::new(None, &outcome)));
+            }
+            if n_bytes > self.sent_bytes && self.sent_bytes < SHORT_BYTES {
+                // Time alone makes it due.
+                let _ = timeout_at(self.sent_at + PAUSE, self.reader.changed()).await;
+            } else {
+                self.reader.changed().await;
+            }
+        }
+    }
+
+    fn is_due(&self, n_bytes: usize) -> bool {
+        (n_bytes - self.sent_bytes).saturating_mul(GROWTH) >= self.sent_bytes
+            || (self.sent_bytes < SHORT_BYTES && self.sent_at.elapsed() >= PAUSE)
+    }
+
+    fn content(&mut self) -> Bytes {
+        let text = self.reader.text();
+        self.sent_bytes = text.len();
+        self.sent_at = Instant::now();
+        frame(None, &Content { kind: "content", content: &text })
+    }
+}
