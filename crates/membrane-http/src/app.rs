@@ -8,11 +8,12 @@ use membrane::Chat;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::ApiError;
+use crate::origins::Origins;
 use crate::request::RequestLimits;
 use crate::telemetry::Telemetry;
 
 /// What the interface takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
     /// The largest body, in bytes; 32 MiB by default. A message of 4 MiB may be six times as long in JSON.
     pub max_body_bytes: usize,
@@ -22,6 +23,8 @@ pub struct HttpSettings {
     pub max_streams: usize,
     /// How often a stream of numbered events shows that it is alive; every 15 s by default.
     pub heartbeat: Duration,
+    /// Which pages of other origins may use the interface; none by default.
+    pub origins: Origins,
 }
 
 impl Default for HttpSettings {
@@ -31,6 +34,7 @@ impl Default for HttpSettings {
             body_timeout: Duration::from_secs(60),
             max_streams: 10_000,
             heartbeat: Duration::from_secs(15),
+            origins: Origins::None,
         }
     }
 }

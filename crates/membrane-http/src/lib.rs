@@ -8,6 +8,7 @@ mod app;
 pub mod error;
 mod handlers;
 mod openapi;
+mod origins;
 pub mod request;
 mod routes;
 mod server;
@@ -17,5 +18,6 @@ pub mod wire;
 
 pub use app::{App, HttpSettings};
 pub use openapi::document;
+pub use origins::Origins;
 pub use routes::router;
 pub use server::{Server, ServerSettings};

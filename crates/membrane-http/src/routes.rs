@@ -17,7 +17,8 @@ use crate::telemetry::time_request;
 /// The whole interface.
 pub fn router(app: App) -> Router {
     let (routes, document) = documented().split_for_parts();
-    routes
+    let origins = app.settings.origins.layer();
+    let router = routes
         // A session may be called like this; the fixed paths must not hide it from whoever deletes it.
         .route("/api/chat/session", delete(sessions::delete_session_called_session))
         .route("/api/chat/sessions", delete(sessions::delete_session_called_sessions))
@@ -27,7 +28,11 @@ pub fn router(app: App) -> Router {
         // Bodies are limited where they are read.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(time_request))
-        .with_state(app)
+        .with_state(app);
+    match origins {
+        Some(origins) => router.layer(origins),
+        None => router,
+    }
 }
 
 /// The routes, each with its part of the OpenAPI document.

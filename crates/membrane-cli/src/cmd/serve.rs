@@ -162,6 +162,7 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         body_timeout: settings.server.body_timeout,
         max_streams: settings.server.max_streams,
         heartbeat: settings.server.heartbeat,
+        origins: settings.server.cors_origins.clone(),
     }
 }
 

@@ -78,6 +78,10 @@ fn server(from: &mut Reader<'_>) -> ServerSettings {
             15_000,
             10..=600_000,
         ),
+        cors_origins: from.origins(Key(
+            "chat.server.cors_origins",
+            "which pages of other origins may use the server from a browser",
+        )),
     }
 }
 

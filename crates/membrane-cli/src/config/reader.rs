@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use membrane_http::Origins;
 use serde_json::{Value as Json, json};
 
 use super::environment::Environment;
@@ -99,6 +100,17 @@ impl<'a> Reader<'a> {
         let show =
             |meaning: &T| json!(words.iter().find(|(_, known)| known == meaning).map(|(word, _)| word));
         self.read(key, format!("one of: {}", list.join(", ")), default, parse, show)
+    }
+
+    /// None, unless something is given.
+    pub(super) fn origins(&mut self, key: Key) -> Origins {
+        let parse = |value: &Yaml| match value {
+            Yaml::Text(text) => Origins::parse(text).ok(),
+            _ => None,
+        };
+        let allowed = "*, or origins such as http://localhost:3000 with commas between them".to_owned();
+        let show = |origins: &Origins| (*origins != Origins::None).then(|| origins.to_string()).into();
+        self.read(key, allowed, Origins::None, parse, show)
     }
 
     pub(super) fn text(&mut self, key: Key) -> Option<String> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use membrane::Limits;
+use membrane_http::Origins;
 
 use super::database::Database;
 
@@ -32,6 +33,7 @@ pub(crate) struct ServerSettings {
     pub(crate) write_timeout: Duration,
     pub(crate) drain: Duration,
     pub(crate) heartbeat: Duration,
+    pub(crate) cors_origins: Origins,
 }
 
 /// How long an answer under way belongs to the process that makes it. `renew` is less than `lease`.

@@ -91,6 +91,7 @@ fn every_default_is_the_promised_one() {
         ("chat.server.write_timeout_ms", json!(60_000)),
         ("chat.server.drain_ms", json!(30_000)),
         ("chat.server.heartbeat_ms", json!(15_000)),
+        ("chat.server.cors_origins", json!(null)),
         ("chat.limits.max_message_bytes", json!(4_194_304)),
         ("chat.limits.max_turn_bytes", json!(67_108_864)),
         ("chat.limits.max_name_bytes", json!(65_536)),

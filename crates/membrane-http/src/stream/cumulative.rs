@@ -33,9 +33,9 @@ struct Content<'a> {
 /// Where a stream is.
 struct Place {
     reader: RunReader,
-    /// How much of the answer the last frame held, and when it was sent.
+    /// How much of the answer the last frame held, and when the next one is due if the answer is short.
     sent_bytes: usize,
-    sent_at: Instant,
+    due_at: Instant,
     has_ended: bool,
     /// Given back when the stream goes.
     _permit: OwnedSemaphorePermit,
@@ -47,7 +47,7 @@ pub(crate) fn response(reader: RunReader, permit: OwnedSemaphorePermit) -> Respo
         reader,
         sent_bytes: 0,
         // The first piece is due at once.
-        sent_at: Instant::now() - PAUSE,
+        due_at: Instant::now(),
         has_ended: false,
         _permit: permit,
     };
@@ -75,7 +75,7 @@ impl Place {
             }
             if n_bytes > self.sent_bytes && self.sent_bytes < SHORT_BYTES {
                 // Time alone makes it due.
-                let _ = timeout_at(self.sent_at + PAUSE, self.reader.changed()).await;
+                let _ = timeout_at(self.due_at, self.reader.changed()).await;
             } else {
                 self.reader.changed().await;
             }
@@ -84,13 +84,13 @@ impl Place {
 
     fn is_due(&self, n_bytes: usize) -> bool {
         (n_bytes - self.sent_bytes).saturating_mul(GROWTH) >= self.sent_bytes
-            || (self.sent_bytes < SHORT_BYTES && self.sent_at.elapsed() >= PAUSE)
+            || (self.sent_bytes < SHORT_BYTES && Instant::now() >= self.due_at)
     }
 
     fn content(&mut self) -> Bytes {
         let text = self.reader.text();
         self.sent_bytes = text.len();
-        self.sent_at = Instant::now();
+        self.due_at = Instant::now() + PAUSE;
         frame(None, &Content { kind: "content", content: &text })
     }
 }

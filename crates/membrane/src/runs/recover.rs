@@ -15,8 +15,9 @@ const BATCH: u32 = 256;
 impl Chat {
     /// Closes the runs of processes that are known to be dead and those whose lease has expired: each becomes
     /// an interrupted turn with the text that had arrived. Gives how many were closed. Safe to call in
-    /// several processes at once.
+    /// several processes at once. Makes this process known as alive first.
     pub async fn recover_runs(&self) -> Result<usize, ChatError> {
+        self.instance().await?;
         let mut n_closed = 0;
         loop {
             let owners = self.store().list_lease_owners().await?;

@@ -43,7 +43,7 @@ async fn the_latest_signal_counts(keep: &Keep) {
         (found.turn.signals[0].kind, &found.turn.signals[0].comment),
         (SignalKind::Negative, &comment)
     );
-    assert_eq!(found.evidence, keep.record(id).await.evidence());
+    assert_eq!(found.session.evidence(), keep.record(id).await.evidence());
     assert_eq!(counts(keep, id).await, (2.0, 2.0));
     keep.chat.feedback(id, 1, SignalKind::Positive, None, None).await.unwrap();
     assert_eq!(counts(keep, id).await, (3.0, 1.0));

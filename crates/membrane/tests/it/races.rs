@@ -148,7 +148,7 @@ async fn a_signal_decided_before_its_turn_is_replaced_meets_the_new_one(keep: &K
     });
     let found = chat.feedback(&session, 1, SignalKind::Negative, None, None).await.unwrap();
     assert_eq!((found.turn.turn.user.content.as_str(), found.turn.signals.len()), ("meanwhile", 1));
-    assert!((found.evidence.beta - 2.0).abs() < 1e-9, "{:?}", found.evidence);
+    assert!((found.session.evidence().beta - 2.0).abs() < 1e-9, "{:?}", found.session.evidence());
 }
 
 async fn a_crystal_decided_before_an_append_counts_it(keep: &Keep) {
