@@ -1,9 +1,12 @@
 //! The readers: a few threads, each with a read-only connection, and a bounded queue before them.
+//!
+//! Of the threads that are idle, the one that read last reads next: its pages and its memory are still warm, and
+//! the caches of the others stay empty until they are needed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use membrane_store::StoreError;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -17,8 +20,7 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 /// The pool. Dropping it lets the threads end.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    /// Gone once the pool is closed.
-    jobs: Mutex<Option<Sender<Job>>>,
+    desk: Arc<Desk>,
     /// One permit per place in the queue, so that waiting for a place blocks no thread.
     places: Arc<Semaphore>,
     patience: Duration,
@@ -26,21 +28,51 @@ pub(crate) struct Readers {
     ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
+/// Where jobs and threads meet.
+#[derive(Default)]
+struct Desk(Mutex<Meeting>);
+
+#[derive(Default)]
+struct Meeting {
+    /// Jobs that no thread was idle for, in order.
+    jobs: VecDeque<Job>,
+    /// The idle threads, the one that read last at the end.
+    idle: Vec<Arc<Seat>>,
+    is_closed: bool,
+}
+
+/// Where one thread waits.
+#[derive(Default)]
+struct Seat {
+    call: Mutex<Option<Call>>,
+    called: Condvar,
+}
+
+/// What an idle thread is told.
+enum Call {
+    Read(Job),
+    Leave,
+}
+
 impl Readers {
     /// Opens the connections and starts the threads.
     pub(crate) fn start(options: &SqliteOptions) -> Result<Self, OpenError> {
-        let (jobs, inbox) = unbounded();
+        let desk = Arc::new(Desk::default());
         let (alive, ended) = mpsc::channel(1);
         for number in 0..options.readers.max(1) {
             let conn = open_reader(options)?;
-            let (inbox, alive) = (inbox.clone(), alive.clone());
+            let (desk, alive) = (Arc::clone(&desk), alive.clone());
             std::thread::Builder::new()
                 .name(format!("membrane-reader-{number}"))
-                .spawn(move || serve(conn, &inbox, alive))
+                .spawn(move || {
+                    desk.serve(&conn);
+                    drop(conn);
+                    drop(alive);
+                })
                 .map_err(OpenError::Thread)?;
         }
         Ok(Self {
-            jobs: Mutex::new(Some(jobs)),
+            desk,
             places: Arc::new(Semaphore::new(options.queue_len.max(1))),
             patience: options.busy_timeout,
             ended: tokio::sync::Mutex::new(ended),
@@ -60,40 +92,117 @@ impl Readers {
             Err(_) => return Err(crowded()),
         };
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |conn| {
+        self.desk.submit(Box::new(move |conn| {
             // A caller that went away needs no answer, and costs no reading if it went before its turn came.
             if !reply.is_closed() {
                 let _ = reply.send(in_snapshot(conn, read));
             }
             // Held until now, so that calls that were given up count as long as they wait.
             drop(place);
-        });
-        let jobs = self.jobs().clone().ok_or(StoreError::Closed)?;
-        jobs.send(job).map_err(|_| StoreError::Closed)?;
-        drop(jobs);
+        }));
+        // A job that found the pool closed was dropped, and its reply with it.
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Refuses further reads, lets those that wait finish, and returns when the connections are closed.
     pub(crate) async fn close(&self) {
         self.places.close();
-        self.jobs().take();
+        self.desk.close();
         // Nothing is ever sent: this ends when every thread has dropped its end.
         self.ended.lock().await.recv().await;
     }
+}
 
-    /// The lock is held for a move or a clone, never across a wait; a poisoned one is as good.
-    fn jobs(&self) -> MutexGuard<'_, Option<Sender<Job>>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.desk.close();
     }
 }
 
-fn serve(conn: Connection, inbox: &Receiver<Job>, alive: mpsc::Sender<()>) {
-    for job in inbox {
-        job(&conn);
+impl Desk {
+    fn submit(&self, job: Job) {
+        let mut meeting = self.meeting();
+        if meeting.is_closed {
+            return;
+        }
+        match meeting.idle.pop() {
+            Some(seat) => {
+                drop(meeting);
+                seat.call(Call::Read(job));
+            }
+            None => meeting.jobs.push_back(job),
+        }
     }
-    drop(conn);
-    drop(alive);
+
+    /// Lets the threads leave once nothing waits.
+    fn close(&self) {
+        let mut meeting = self.meeting();
+        meeting.is_closed = true;
+        let idle = std::mem::take(&mut meeting.idle);
+        drop(meeting);
+        for seat in idle {
+            seat.call(Call::Leave);
+        }
+    }
+
+    /// Runs jobs until the pool is closed.
+    fn serve(&self, conn: &Connection) {
+        let seat = Arc::new(Seat::default());
+        loop {
+            let mut meeting = self.meeting();
+            if let Some(job) = meeting.jobs.pop_front() {
+                drop(meeting);
+                job(conn);
+                continue;
+            }
+            if meeting.is_closed {
+                return;
+            }
+            meeting.idle.push(Arc::clone(&seat));
+            drop(meeting);
+            match seat.wait() {
+                Call::Read(job) => job(conn),
+                Call::Leave => return,
+            }
+        }
+    }
+
+    /// The lock is held for a move, never across a read; a poisoned one is as good.
+    fn meeting(&self) -> MutexGuard<'_, Meeting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    fn call(&self, call: Call) {
+        *self.slot() = Some(call);
+        self.called.notify_one();
+    }
+
+    fn wait(&self) -> Call {
+        let mut slot = self.slot();
+        loop {
+            if let Some(call) = slot.take() {
+                return call;
+            }
+            slot = self.called.wait(slot).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Call>> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let meeting = self.meeting();
+        f.debug_struct("Desk")
+            .field("jobs", &meeting.jobs.len())
+            .field("idle", &meeting.idle.len())
+            .field("is_closed", &meeting.is_closed)
+            .finish()
+    }
 }
 
 fn in_snapshot<T>(
