@@ -164,8 +164,10 @@ impl WriteQueue {
             None => self.desk.was_alone.store(false, Ordering::Relaxed),
         }
         if writer.is_log_long() {
-            // A full queue has others in it, and the log moves after their batch.
+            // The next change waits its turn behind this, else the log would never get to move. A full queue has
+            // others in it, and the log moves after their batch.
             let _ = self.requests.try_send(Request::MoveLog);
+            self.desk.was_alone.store(false, Ordering::Relaxed);
         }
         outcome
     }
