@@ -8,6 +8,7 @@ mod cmd;
 mod config;
 mod failure;
 mod output;
+mod signals;
 mod text;
 mod wiring;
 

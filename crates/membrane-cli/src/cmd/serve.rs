@@ -8,12 +8,12 @@ use membrane_http::telemetry::Telemetry;
 use membrane_http::{App, HttpSettings, Server, ServerSettings, router};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{LogLevel, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::signals::Signals;
 use crate::wiring::{self, Missing};
 
 /// How often measurements are tidied up.
@@ -97,28 +97,6 @@ async fn keep_house(chat: Chat, telemetry: Telemetry, recover_every: Duration) {
                 tracing::warn!(%error, "old idempotency keys could not be forgotten");
             },
             _ = upkeep.tick() => telemetry.upkeep(),
-        }
-    }
-}
-
-/// The signals that ask a server to stop.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error: io::Error| Failure::io("listen for signals", &error));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    /// The next one's name.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }
