@@ -48,7 +48,7 @@ pub(super) fn apply(
     for write in change.writes {
         tx.write(write)?;
     }
-    let sessions = tx.stamps();
+    let sessions = tx.stamps()?;
     let mut receipt = Receipt { sessions, result: String::new(), replayed: false };
     if let Some(key) = change.key {
         receipt.result.clone_from(&key.result);
@@ -138,15 +138,14 @@ impl Tx<'_> {
         self.created.retain(|created| created != id);
     }
 
-    fn stamps(&self) -> Vec<SessionStamp> {
+    fn stamps(&self) -> Result<Vec<SessionStamp>, StoreError> {
         let records = self.written.iter().filter_map(|id| self.state.sessions.get(id));
-        records
-            .map(|record| SessionStamp {
-                id: record.id.clone(),
-                version: record.version,
-                cut: record.cut,
-                standing: record.standing(),
-            })
-            .collect()
+        let stamp = |record| {
+            // The record itself does not hold what is derived.
+            let session = self.state.view(record)?;
+            let standing = session.standing();
+            Ok(SessionStamp { id: session.id, version: session.version, cut: session.cut, standing })
+        };
+        records.map(stamp).collect()
     }
 }
