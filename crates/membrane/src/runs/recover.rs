@@ -54,8 +54,11 @@ impl Chat {
         let message = "the server stopped while the turn was under way; what had arrived is kept";
         match self.close_run(run, owner, RunEnd::interrupted("server_stopped", message)).await {
             Ok(()) => Ok(true),
-            // It ended, was deleted, or showed a sign of life in the meantime.
-            Err(ChatError::NotFound { .. } | ChatError::Store(StoreError::LeaseHeld { .. })) => Ok(false),
+            // It ended, was closed by another, was deleted, or showed a sign of life in the meantime.
+            Err(
+                ChatError::NotFound { .. }
+                | ChatError::Store(StoreError::LeaseLost { .. } | StoreError::LeaseHeld { .. }),
+            ) => Ok(false),
             Err(error) => Err(error),
         }
     }
