@@ -6,28 +6,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use membrane_core::evidence::{Evidence, LegacyTotals, Standing};
 use membrane_core::run::{Piece, PieceBody, Run};
-use membrane_core::turn::Turn;
+use membrane_core::session::Session;
+use membrane_core::turn::{Item, KeptTurn, Turn};
 use tokio::sync::watch;
 
-/// How many events of one turn have numbers of their own. A run has far fewer: pieces of an answer are kept
-/// 20 ms or 16 KiB apart.
+/// How many events of one turn have numbers of their own. A run has far fewer: what arrives is handed on at
+/// most every 20 ms, or 16 KiB at a time.
 const EVENTS_PER_TURN: u64 = 1_000_000;
 
-/// Numbers the events of a session's runs: upwards without gaps within a turn, and never the same in two
-/// turns, so that a cursor left over from an earlier turn is known for what it is.
+/// What a piece costs beside its text.
+const PIECE_BYTES: usize = size_of::<Piece>() + 4 * size_of::<usize>();
+
+/// Numbers the events of a session's runs: upwards without gaps within a turn, higher in each later turn, and
+/// never the same in two turns, even if one was rewound, so that a cursor left over from an earlier turn is
+/// known for what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(pub u64);
 
 impl EventId {
-    /// The id of a turn's event; the first one has index 0.
-    fn new(turn_number: u64, index: usize) -> Self {
+    /// The id of a turn's event; the first one has index 0. Each turn makes a new version of its session, and
+    /// so does each rewind: the version at which a run began is no other run's.
+    fn new(version: u64, index: usize) -> Self {
         let index = u64::try_from(index).unwrap_or(u64::MAX);
-        Self(turn_number.saturating_mul(EVENTS_PER_TURN).saturating_add(index).saturating_add(1))
+        Self(version.saturating_mul(EVENTS_PER_TURN).saturating_add(index).saturating_add(1))
     }
 
     /// How many events of this turn lie behind whoever saw this id: none, if it is another turn's.
-    fn seen_of(self, turn_number: u64) -> usize {
-        let seen = self.0.checked_sub(turn_number.saturating_mul(EVENTS_PER_TURN));
+    fn seen_of(self, version: u64) -> usize {
+        let seen = self.0.checked_sub(version.saturating_mul(EVENTS_PER_TURN));
         seen.filter(|seen| *seen < EVENTS_PER_TURN).and_then(|seen| usize::try_from(seen).ok()).unwrap_or(0)
     }
 }
@@ -52,6 +58,16 @@ pub struct FinishedTurn {
 }
 
 impl FinishedTurn {
+    /// A turn as it is kept in `session`.
+    pub(crate) fn kept(session: &Session, kept: KeptTurn) -> Self {
+        Self {
+            turn: kept.turn,
+            number: kept.number,
+            turn_count: kept.number.saturating_add(1),
+            standing: Standing { totals: kept.totals, flipped: kept.flipped, legacy: session.legacy },
+        }
+    }
+
     /// The session's evidence after the turn.
     pub fn evidence(&self) -> Evidence {
         self.standing.evidence()
@@ -103,6 +119,8 @@ pub(crate) enum Stop {
 pub(crate) struct LiveRun {
     run: Run,
     turn_number: u64,
+    /// The session's version when it began.
+    version: u64,
     progress: Mutex<Progress>,
     /// How many events there are.
     events: watch::Sender<usize>,
@@ -112,15 +130,19 @@ pub(crate) struct LiveRun {
 #[derive(Debug, Default)]
 struct Progress {
     pieces: Vec<Arc<Piece>>,
+    /// How long the answer is.
     text_bytes: usize,
+    /// What all pieces hold.
+    bytes: usize,
     outcome: Option<Arc<RunOutcome>>,
 }
 
 impl LiveRun {
-    pub(crate) fn new(run: Run, turn_number: u64) -> Self {
+    pub(crate) fn new(run: Run, turn_number: u64, version: u64) -> Self {
         Self {
             run,
             turn_number,
+            version,
             progress: Mutex::default(),
             events: watch::Sender::new(0),
             stop: watch::Sender::new(None),
@@ -139,6 +161,7 @@ impl LiveRun {
     pub(crate) fn push(&self, body: PieceBody) {
         let mut progress = self.progress();
         let seq = u64::try_from(progress.pieces.len()).unwrap_or(u64::MAX);
+        progress.bytes += PIECE_BYTES + body_bytes(&body);
         if let PieceBody::Text(text) = &body {
             progress.text_bytes += text.len();
         }
@@ -148,10 +171,16 @@ impl LiveRun {
         self.events.send_replace(n_events);
     }
 
-    /// Notes how it ended, and tells the readers; what was noted first stays.
+    /// Notes how it ended, and tells the readers. What was noted first stays, unless a turn that was given up
+    /// for lost is kept after all: whoever has not been told yet, or comes later, hears of that.
     pub(crate) fn end(&self, outcome: RunOutcome) {
         let mut progress = self.progress();
-        if progress.outcome.is_none() {
+        let is_news = match progress.outcome.as_deref() {
+            None => true,
+            Some(RunOutcome::Lost { .. }) => matches!(outcome, RunOutcome::Finished(_)),
+            Some(RunOutcome::Finished(_)) => false,
+        };
+        if is_news {
             progress.outcome = Some(Arc::new(outcome));
         }
         let n_events = progress.pieces.len() + 1;
@@ -188,13 +217,12 @@ impl LiveRun {
 
     /// Roughly how many bytes it holds.
     pub(crate) fn weight(&self) -> usize {
-        let outcome = match self.progress().outcome.as_deref() {
-            Some(RunOutcome::Finished(finished)) => {
-                finished.turn.user.content.len() + finished.turn.assistant.content.len()
-            }
+        let progress = self.progress();
+        let turn = match progress.outcome.as_deref() {
+            Some(RunOutcome::Finished(finished)) => turn_bytes(&finished.turn),
             _ => 0,
         };
-        size_of::<Self>() + self.run.user.content.len() + self.progress().text_bytes + outcome
+        size_of::<Self>() + self.run.user.content.len() + progress.bytes + turn
     }
 
     /// The answer as far as it has arrived.
@@ -215,6 +243,23 @@ impl LiveRun {
     }
 }
 
+fn body_bytes(body: &PieceBody) -> usize {
+    match body {
+        PieceBody::Text(text) | PieceBody::Reasoning(text) => text.len(),
+        PieceBody::Tool(tool) => tool.input.as_str().len() + tool.output.as_str().len(),
+    }
+}
+
+fn turn_bytes(turn: &Turn) -> usize {
+    let items = turn.items.iter().map(|item| match item {
+        Item::Reasoning(text) => text.len(),
+        Item::Tool(tool) => tool.input.as_str().len() + tool.output.as_str().len(),
+        Item::Message(message) => message.content.len(),
+        Item::Other(value) => value.as_str().len(),
+    });
+    turn.user.content.len() + turn.assistant.content.len() + items.sum::<usize>()
+}
+
 /// Reads a run's events, from the first one or after one that was seen. Leaving stops nothing.
 #[derive(Debug)]
 pub struct RunReader {
@@ -226,8 +271,14 @@ pub struct RunReader {
 
 impl RunReader {
     pub(crate) fn new(live: Arc<LiveRun>, after: Option<EventId>) -> Self {
-        let next = after.map_or(0, |after| after.seen_of(live.turn_number));
-        let events = live.events.subscribe();
+        let mut events = live.events.subscribe();
+        let seen = after.map_or(0, |after| after.seen_of(live.version));
+        let n_events = *events.borrow();
+        // Nobody has seen what is still to come.
+        let next = if seen > n_events { 0 } else { seen };
+        if n_events > 0 {
+            events.mark_changed();
+        }
         Self { live, events, next }
     }
 
@@ -270,7 +321,7 @@ impl RunReader {
             None => return None,
         };
         drop(progress);
-        let id = EventId::new(self.live.turn_number, self.next);
+        let id = EventId::new(self.live.version, self.next);
         self.next += 1;
         Some((id, event))
     }
@@ -290,7 +341,8 @@ impl RunReader {
         self.live.outcome()
     }
 
-    /// Returns when something has happened since the last call. Does not move the reader.
+    /// Returns when something has happened since the last call, or ever, for the first one. Does not move the
+    /// reader. After the end, nothing happens any more: ask for the outcome before.
     ///
     /// # Cancel safety
     /// Dropping the future loses no news.

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use membrane_core::evidence::Standing;
 use membrane_core::ids::{InstanceId, LeaseToken, RunId, SessionId, TurnId};
 use membrane_core::run::{Lease, PieceBody, Run, RunEnd, RunPhase};
 use membrane_core::session::Session;
 use membrane_core::state::{Action, State};
 use membrane_core::time::Timestamp;
-use membrane_core::turn::{KeptTurn, Message};
-use membrane_store::{Change, Receipt, StoreError, Thread, Write};
+use membrane_core::turn::{Item, KeptTurn, Message};
+use membrane_store::{Change, Receipt, SessionStamp, StoreError, Thread, Write};
 use tokio::sync::oneshot;
 
 use super::drive::drive;
@@ -203,12 +202,11 @@ impl Chat {
             .once(scope.map(|scope| scope.with(run.turn_id.as_str())))
             .write(Write::BeginRun { run: run.clone(), lease_for: self.run_settings().lease_for });
         let receipt = self.store().commit(change).await?;
-        let turn_number = receipt.stamp(id).map(|stamp| stamp.cut.turn_count);
-        let turn_number = turn_number.ok_or_else(|| odd_result(&receipt))?;
+        let stamp = receipt.stamp(id).ok_or_else(|| odd_result(&receipt))?;
         if receipt.replayed {
-            return self.find_answer(id, turn_number, &receipt).await.map(Begun::Before);
+            return self.find_answer(stamp, &receipt).await.map(Begun::Before);
         }
-        let live = Arc::new(LiveRun::new(run, turn_number));
+        let live = Arc::new(LiveRun::new(run, stamp.cut.turn_count, stamp.version));
         self.runs().open(&live);
         Ok(Begun::New(live))
     }
@@ -216,10 +214,10 @@ impl Chat {
     /// The run that an earlier call with the same key began, or the turn that it became.
     async fn find_answer(
         &self,
-        id: &SessionId,
-        turn_number: u64,
+        began_at: &SessionStamp,
         receipt: &Receipt,
     ) -> Result<Arc<LiveRun>, ChatError> {
+        let (id, turn_number) = (&began_at.id, began_at.cut.turn_count);
         let turn_id = TurnId::from_stored(&receipt.result);
         let is_lost = |live: &LiveRun| matches!(live.outcome().as_deref(), Some(RunOutcome::Lost { .. }));
         if let Some(live) = self.runs().find(id)
@@ -231,7 +229,7 @@ impl Chat {
         let thread = self.store().load_thread(id, turn_number..turn_number.saturating_add(1)).await?;
         let Thread { session, turns } = thread.ok_or_else(|| ChatError::session_not_found(id))?;
         if let Some(kept) = turns.into_iter().find(|kept| kept.turn.id == turn_id) {
-            return Ok(Arc::new(ended_run(&session, kept)));
+            return Ok(Arc::new(ended_run(&session, kept, began_at.version)));
         }
         match self.store().find_run(id).await? {
             Some(run) if run.turn_id == turn_id => {
@@ -250,9 +248,10 @@ enum Begun {
     Before(Arc<LiveRun>),
 }
 
-/// A turn that was read back, as if its run had just ended.
-fn ended_run(session: &Session, kept: KeptTurn) -> LiveRun {
-    let turn = kept.turn;
+/// A turn that was read back, as if its run, which began when the session was at `version`, had just ended.
+fn ended_run(session: &Session, kept: KeptTurn, version: u64) -> LiveRun {
+    let finished = FinishedTurn::kept(session, kept);
+    let turn = &finished.turn;
     let run = Run {
         id: RunId::from_stored(turn.id.as_str()),
         session: session.id.clone(),
@@ -263,13 +262,15 @@ fn ended_run(session: &Session, kept: KeptTurn) -> LiveRun {
         lease: Lease { owner: InstanceId::from_stored(""), token: LeaseToken(0) },
         started_at: turn.started_at,
     };
-    let live = LiveRun::new(run, kept.number);
-    live.push(PieceBody::Text(turn.assistant.content.clone()));
-    live.end(RunOutcome::Finished(Box::new(FinishedTurn {
-        turn,
-        number: kept.number,
-        turn_count: kept.number + 1,
-        standing: Standing { totals: kept.totals, flipped: kept.flipped, legacy: session.legacy },
-    })));
+    let live = LiveRun::new(run, finished.number, version);
+    for item in &turn.items {
+        if let Item::Reasoning(text) = item {
+            live.push(PieceBody::Reasoning(text.clone()));
+        }
+    }
+    if !turn.assistant.content.is_empty() {
+        live.push(PieceBody::Text(turn.assistant.content.clone()));
+    }
+    live.end(RunOutcome::Finished(Box::new(finished)));
     live
 }
