@@ -2,7 +2,6 @@
 //! still holds, else again. What each call decides is in the room of that call.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use membrane_core::ids::{IdSource, InstanceId, RandomIds, SessionId};
@@ -46,7 +45,6 @@ pub(crate) struct Shared {
     runs: LiveRuns,
     /// This process's name among the owners of runs; known to the store before it owns the first.
     instance: OnceCell<InstanceId>,
-    is_closing: AtomicBool,
 }
 
 /// Puts a [`Chat`] together from parts; made by [`Chat::builder`].
@@ -132,7 +130,6 @@ impl Chat {
                 run_settings: RunSettings::default(),
                 runs: LiveRuns::default(),
                 instance: OnceCell::new(),
-                is_closing: AtomicBool::new(false),
             },
         }
     }
@@ -155,7 +152,7 @@ impl Chat {
     /// Takes no more messages, for all clones of the handle, and waits for the turns under way: at most for
     /// `patience`, then they are interrupted and kept with what had arrived.
     pub async fn drain(&self, patience: Duration) {
-        self.shared.is_closing.store(true, Ordering::SeqCst);
+        self.runs().refuse_more();
         if tokio::time::timeout(patience, self.runs().idle()).await.is_err() {
             self.runs().stop_all(Stop::Shutdown);
             // A store that takes no turns may keep one for long; its user's words are safe.
@@ -164,11 +161,10 @@ impl Chat {
     }
 
     /// Interrupts the turns that are under way, keeps them with what had arrived, and lets go of files and
-    /// connections, for all clones of the handle. Later calls fail with [`ChatError::Closed`].
+    /// connections, for all clones of the handle. Later calls fail with [`ChatError::Closed`], a send with
+    /// [`ChatError::Unavailable`].
     pub async fn close(&self) -> Result<(), ChatError> {
-        if self.runs().n_open() > 0 {
-            self.drain(Duration::ZERO).await;
-        }
+        self.drain(Duration::ZERO).await;
         Ok(self.store().close().await?)
     }
 
@@ -177,7 +173,7 @@ impl Chat {
     /// # Errors
     /// [`ChatError::Unavailable`] and [`ChatError::Closed`] if it cannot.
     pub async fn ready(&self) -> Result<(), ChatError> {
-        if self.is_closing() {
+        if self.runs().is_closed() {
             return Err(ChatError::stopping());
         }
         self.store().list_lease_owners().await?;
@@ -212,10 +208,6 @@ impl Chat {
 
     pub(crate) fn runs(&self) -> &LiveRuns {
         &self.shared.runs
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.shared.is_closing.load(Ordering::SeqCst)
     }
 
     /// This process's name among the owners of runs.

@@ -68,7 +68,7 @@ impl Drop for Ended<'_> {
     fn drop(&mut self) {
         let message = "the turn could not be finished; what the user said is kept".to_owned();
         self.live.end(RunOutcome::Lost { code: "internal", message });
-        self.chat.runs().close(self.live, self.chat.run_settings().keep_ended_bytes);
+        self.chat.runs().close(self.live, self.chat.run_settings());
     }
 }
 

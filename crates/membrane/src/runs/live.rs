@@ -188,10 +188,6 @@ impl LiveRun {
         self.events.send_replace(n_events);
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.progress().outcome.is_some()
-    }
-
     /// How it ended, if it has.
     pub(crate) fn outcome(&self) -> Option<Arc<RunOutcome>> {
         self.progress().outcome.clone()

@@ -46,7 +46,7 @@ impl Chat {
 
     /// Whether this process is still at it, even if the store could not be told for a while.
     fn drives(&self, run: &Run) -> bool {
-        self.runs().find(&run.session).is_some_and(|live| live.run().id == run.id)
+        self.runs().is_open(&run.id)
     }
 
     async fn recover_run(&self, run: &Run, dead: &[InstanceId]) -> Result<bool, ChatError> {

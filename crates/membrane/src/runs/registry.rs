@@ -1,26 +1,35 @@
 //! The runs that this process drives, and for a while those that have ended, so that a reader who was cut off
-//! can go on.
+//! can go on. What becomes of them in the store is not known here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use membrane_core::ids::SessionId;
+use membrane_core::ids::{RunId, SessionId, TurnId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::live::{LiveRun, Stop};
+use super::settings::RunSettings;
 
 /// By session: the one that is open, or the last one that ended.
 #[derive(Debug)]
 pub(crate) struct LiveRuns {
     runs: Mutex<Runs>,
-    /// How many are open.
+    /// How many are open or about to be. Set without the lock, which those who wait for it may take.
     n_open: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Runs {
+    /// No more are taken in.
+    is_closed: bool,
+    /// All are to stop, those too that are still to be opened.
+    stop: Option<Stop>,
+    /// The turns of runs that are about to be opened.
+    beginning: HashSet<TurnId>,
+    /// Those that are driven, their session deleted or not.
+    open: HashMap<RunId, Arc<LiveRun>>,
     by_session: HashMap<SessionId, Arc<LiveRun>>,
     /// In the order of their ends.
     ended: VecDeque<Ended>,
@@ -40,34 +49,90 @@ impl Default for LiveRuns {
     }
 }
 
+/// A run that is about to be opened: between the first look at whether it may be and its entry. It counts as
+/// open; dropping it without opening gives it up.
+pub(crate) struct Beginning<'a> {
+    runs: &'a LiveRuns,
+    turn: TurnId,
+}
+
+impl Beginning<'_> {
+    /// Takes in the run, which the store has just opened.
+    pub(crate) fn open(self, live: &Arc<LiveRun>) {
+        let mut runs = self.runs.runs();
+        runs.beginning.remove(&self.turn);
+        runs.open.insert(live.run().id.clone(), Arc::clone(live));
+        runs.by_session.insert(live.run().session.clone(), Arc::clone(live));
+        let stop = runs.stop;
+        drop(runs);
+        if let Some(why) = stop {
+            live.stop(why);
+        }
+        self.runs.n_open.send_modify(|n_open| *n_open += 1);
+    }
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        self.runs.runs().beginning.remove(&self.turn);
+        self.runs.n_open.send_modify(|n_open| *n_open = n_open.saturating_sub(1));
+    }
+}
+
 impl LiveRuns {
-    /// Takes in a run that has just been opened.
-    pub(crate) fn open(&self, live: &Arc<LiveRun>) {
-        self.runs().by_session.insert(live.run().session.clone(), Arc::clone(live));
+    /// Announces a run that is to become this turn; `None` when no more are taken in.
+    pub(crate) fn begin(&self, turn: &TurnId) -> Option<Beginning<'_>> {
+        // Counted before the look: whoever closes the door and then counts misses nobody who went through.
         self.n_open.send_modify(|n_open| *n_open += 1);
+        let beginning = Beginning { runs: self, turn: turn.clone() };
+        let mut runs = self.runs();
+        let is_closed = runs.is_closed;
+        if !is_closed {
+            runs.beginning.insert(turn.clone());
+        }
+        drop(runs);
+        (!is_closed).then_some(beginning)
     }
 
-    /// Keeps a run that has ended, for a while and within `max_bytes`.
-    pub(crate) fn close(&self, live: &Arc<LiveRun>, max_bytes: usize) {
+    /// Returns when the run that is to become this turn is open, or was given up, or is not this process's.
+    pub(crate) async fn has_begun(&self, turn: &TurnId) {
+        let has_begun = |_: &usize| !self.runs().beginning.contains(turn);
+        // The sender lives as long as this.
+        let _ = self.n_open.subscribe().wait_for(has_begun).await;
+    }
+
+    /// Keeps a run that has ended, for a while and within bounds.
+    pub(crate) fn close(&self, live: &Arc<LiveRun>, settings: &RunSettings) {
         let bytes = live.weight();
         let mut runs = self.runs();
+        let was_open = runs.open.remove(&live.run().id).is_some();
         runs.ended.push_back(Ended { at: Instant::now(), live: Arc::clone(live), bytes });
         runs.ended_bytes += bytes;
-        while runs.ended_bytes > max_bytes && runs.forget_oldest() {}
+        while runs.ended_bytes > settings.keep_ended_bytes && runs.forget_oldest() {}
+        runs.forget_ended(settings.keep_ended_for);
         drop(runs);
-        self.n_open.send_modify(|n_open| *n_open = n_open.saturating_sub(1));
+        self.n_open.send_modify(|n_open| *n_open = n_open.saturating_sub(was_open.into()));
     }
 
     /// Forgets runs that ended more than `keep_for` ago.
     pub(crate) fn forget_ended(&self, keep_for: Duration) {
-        let mut runs = self.runs();
-        while runs.ended.front().is_some_and(|oldest| oldest.at.elapsed() >= keep_for) {
-            runs.forget_oldest();
-        }
+        self.runs().forget_ended(keep_for);
     }
 
+    /// The session's run that is open, or the last one that ended.
     pub(crate) fn find(&self, session: &SessionId) -> Option<Arc<LiveRun>> {
         self.runs().by_session.get(session).cloned()
+    }
+
+    /// The session's run that is driven here.
+    pub(crate) fn find_open(&self, session: &SessionId) -> Option<Arc<LiveRun>> {
+        let runs = self.runs();
+        runs.by_session.get(session).filter(|live| runs.open.contains_key(&live.run().id)).cloned()
+    }
+
+    /// Whether a run is driven here.
+    pub(crate) fn is_open(&self, run: &RunId) -> bool {
+        self.runs().open.contains_key(run)
     }
 
     /// Forgets a session that is gone; its run stops.
@@ -78,21 +143,33 @@ impl LiveRuns {
         }
     }
 
-    /// Asks all open runs to stop.
+    /// Takes no more runs in. Those that are about to be opened are counted among the open ones.
+    pub(crate) fn refuse_more(&self) {
+        self.runs().is_closed = true;
+    }
+
+    /// Whether no more are taken in.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.runs().is_closed
+    }
+
+    /// Asks all open runs to stop, and those that are about to be opened.
     pub(crate) fn stop_all(&self, why: Stop) {
-        let open: Vec<_> =
-            self.runs().by_session.values().filter(|live| !live.has_ended()).cloned().collect();
+        let mut runs = self.runs();
+        runs.stop = Some(why);
+        let open: Vec<_> = runs.open.values().cloned().collect();
+        drop(runs);
         for live in open {
             live.stop(why);
         }
     }
 
-    /// How many runs are open.
+    /// How many runs are open or about to be.
     pub(crate) fn n_open(&self) -> usize {
         *self.n_open.borrow()
     }
 
-    /// Returns when no run is open.
+    /// Returns when no run is open or about to be.
     pub(crate) async fn idle(&self) {
         // The sender lives as long as this.
         let _ = self.n_open.subscribe().wait_for(|n_open| *n_open == 0).await;
@@ -105,6 +182,12 @@ impl LiveRuns {
 }
 
 impl Runs {
+    fn forget_ended(&mut self, keep_for: Duration) {
+        while self.ended.front().is_some_and(|oldest| oldest.at.elapsed() >= keep_for) {
+            self.forget_oldest();
+        }
+    }
+
     /// Whether there was one.
     fn forget_oldest(&mut self) -> bool {
         let Some(oldest) = self.ended.pop_front() else { return false };

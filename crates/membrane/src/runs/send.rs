@@ -136,7 +136,12 @@ impl Chat {
 
     async fn stop_turn(&self, id: &SessionId) -> Result<(), ChatError> {
         let session = self.get_session(id).await?;
-        if let Some(live) = self.runs().find(id).filter(|live| !live.has_ended()) {
+        if session.state == State::Processing
+            && let Some(run) = self.store().find_run(id).await?
+        {
+            self.runs().has_begun(&run.turn_id).await;
+        }
+        if let Some(live) = self.runs().find_open(id) {
             live.stop(Stop::Cancelled);
             let mut reader = RunReader::new(live, None);
             let ended = async { while reader.next().await.is_some() {} };
@@ -146,10 +151,12 @@ impl Chat {
         }
         session.state.require(id, Action::Cancel)?;
         let end = RunEnd::interrupted("cancelled", "stopped by the user; what had arrived is kept");
-        if let Some(run) = self.store().find_run(id).await? {
-            self.close_run(&run, None, end).await?;
+        let Some(run) = self.store().find_run(id).await? else { return Ok(()) };
+        match self.close_run(&run, None, end).await {
+            // It has ended in the meantime.
+            Err(ChatError::Store(StoreError::LeaseLost { .. })) => Ok(()),
+            result => result,
         }
-        Ok(())
     }
 
     /// What is under way on a session, if anything is.
@@ -157,7 +164,7 @@ impl Chat {
         if session.state == State::Idle {
             return Ok(None);
         }
-        if let Some(live) = self.runs().find(&session.id).filter(|live| !live.has_ended()) {
+        if let Some(live) = self.runs().find_open(&session.id) {
             return Ok(Some(PendingTurn {
                 turn_number: live.turn_number(),
                 user_message: live.run().user.content.clone(),
@@ -185,13 +192,12 @@ impl Chat {
         message: Message,
         scope: Option<&Scope>,
     ) -> Result<Begun, ChatError> {
-        if self.is_closing() {
-            return Err(ChatError::stopping());
-        }
+        let turn_id = TurnId::generate(self.ids());
+        let beginning = self.runs().begin(&turn_id).ok_or_else(ChatError::stopping)?;
         let run = Run {
             id: RunId::generate(self.ids()),
             session: id.clone(),
-            turn_id: TurnId::generate(self.ids()),
+            turn_id,
             user: message,
             model: self.responder().model(),
             phase: RunPhase::Running,
@@ -204,10 +210,11 @@ impl Chat {
         let receipt = self.store().commit(change).await?;
         let stamp = receipt.stamp(id).ok_or_else(|| odd_result(&receipt))?;
         if receipt.replayed {
+            drop(beginning);
             return self.find_answer(stamp, &receipt).await.map(Begun::Before);
         }
         let live = Arc::new(LiveRun::new(run, stamp.cut.turn_count, stamp.version));
-        self.runs().open(&live);
+        beginning.open(&live);
         Ok(Begun::New(live))
     }
 
@@ -219,6 +226,7 @@ impl Chat {
     ) -> Result<Arc<LiveRun>, ChatError> {
         let (id, turn_number) = (&began_at.id, began_at.cut.turn_count);
         let turn_id = TurnId::from_stored(&receipt.result);
+        self.runs().has_begun(&turn_id).await;
         let is_lost = |live: &LiveRun| matches!(live.outcome().as_deref(), Some(RunOutcome::Lost { .. }));
         if let Some(live) = self.runs().find(id)
             && live.run().turn_id == turn_id
@@ -226,16 +234,17 @@ impl Chat {
         {
             return Ok(live);
         }
+        // In this order: a run that is not there any more has become a turn, or never will.
+        if let Some(run) = self.store().find_run(id).await?
+            && run.turn_id == turn_id
+        {
+            return Err(StoreError::Busy { session: id.clone(), since: run.started_at }.into());
+        }
         let thread = self.store().load_thread(id, turn_number..turn_number.saturating_add(1)).await?;
         let Thread { session, turns } = thread.ok_or_else(|| ChatError::session_not_found(id))?;
-        if let Some(kept) = turns.into_iter().find(|kept| kept.turn.id == turn_id) {
-            return Ok(Arc::new(ended_run(&session, kept, began_at.version)));
-        }
-        match self.store().find_run(id).await? {
-            Some(run) if run.turn_id == turn_id => {
-                Err(StoreError::Busy { session: id.clone(), since: run.started_at }.into())
-            }
-            _ => Err(ChatError::AnswerGone { session: id.clone() }),
+        match turns.into_iter().find(|kept| kept.turn.id == turn_id) {
+            Some(kept) => Ok(Arc::new(ended_run(&session, kept, began_at.version))),
+            None => Err(ChatError::AnswerGone { session: id.clone() }),
         }
     }
 }
