@@ -1,5 +1,7 @@
 //! Driving one run: hear the answer, hand its pieces on, keep the turn, tell how it ended.
 
+use std::mem;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,9 @@ const PACE: Duration = Duration::from_millis(20);
 /// A piece that is this long is not held back.
 const MAX_PIECE_BYTES: usize = 16 * 1024;
 
+/// How many parts are taken in before others get a turn.
+const MAX_PARTS: usize = 1024;
+
 /// How long readers wait for a store that does not take the turn before they are told.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -41,21 +46,38 @@ impl From<RunEnd> for Ending {
     }
 }
 
+/// Why a run becomes no turn.
+enum Gone {
+    /// Its session was deleted by this process.
+    Deleted,
+    /// The store refused a write for good.
+    Refused(StoreError),
+}
+
 /// Drives the run to its end, whatever that is.
 pub(super) async fn drive(chat: Chat, live: Arc<LiveRun>) {
     let guard = Ended { chat: &chat, live: &live };
-    let reply = chat.responder().respond(Prompt { message: live.run().user.clone() });
     let mut log = RunLog::new(&chat, &live);
-    let mut listener = Listener::new(&chat, &live, reply);
-    let outcome = match listener.listen(&mut log).await {
-        Ok(ending) => {
-            drop(listener);
-            finish(&chat, &live, &mut log, ending).await
-        }
-        Err(lost) => lost,
+    let outcome = match hear(&chat, &live, &mut log).await {
+        Ok(ending) => finish(&chat, &live, &mut log, ending).await,
+        Err(gone) => lost(&chat, &live, gone).await,
     };
     live.end(outcome);
     drop(guard);
+}
+
+/// Hears the answer. A responder that panics has ended it.
+async fn hear(chat: &Chat, live: &LiveRun, log: &mut RunLog) -> Result<Ending, Gone> {
+    // What the panic may have left half done is dropped with the listener; the log takes in whole pieces.
+    let hearing = AssertUnwindSafe(async {
+        let reply = chat.responder().respond(Prompt { message: live.run().user.clone() });
+        Listener::new(chat, live, reply).listen(log).await
+    });
+    hearing.catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(run.id = %live.run().id, "the responder panicked");
+        let message = "the way to the model broke down; what had arrived is kept, send again";
+        Ok(RunEnd::interrupted("internal", message).into())
+    })
 }
 
 /// Closes the run's entry however the task ends, a panic included, so that nobody waits for ever.
@@ -80,14 +102,15 @@ enum Heard {
     Nothing,
 }
 
-/// Hears the answer and hands it on.
+/// Hears the answer and hands it on; what is held goes on when it is dropped.
 struct Listener<'a> {
     live: &'a LiveRun,
     reply: Reply,
     stops: watch::Receiver<Option<Stop>>,
-    /// What has arrived and is not yet handed on.
-    held: Option<PieceBody>,
-    held_bytes: usize,
+    /// What has arrived and is not yet handed on. The two are kept apart, so that a model that thinks aloud
+    /// between any two words makes no more pieces than another.
+    held_text: String,
+    held_reasoning: String,
     hand_on_at: Instant,
     /// How much more the answer may hold.
     bytes_left: usize,
@@ -100,35 +123,40 @@ impl<'a> Listener<'a> {
             live,
             reply,
             stops: live.stops(),
-            held: None,
-            held_bytes: 0,
+            held_text: String::new(),
+            held_reasoning: String::new(),
             hand_on_at: Instant::now(),
             bytes_left,
         }
     }
 
-    async fn listen(&mut self, log: &mut RunLog) -> Result<Ending, RunOutcome> {
+    async fn listen(&mut self, log: &mut RunLog) -> Result<Ending, Gone> {
         loop {
-            while self.held_bytes < MAX_PIECE_BYTES
+            let mut n_parts = 0;
+            while n_parts < MAX_PARTS
+                && self.held_bytes() < MAX_PIECE_BYTES
                 && let Some(part) = self.reply.next().now_or_never()
             {
+                n_parts += 1;
                 if let Some(ending) = self.take(part) {
-                    self.hand_on();
                     return Ok(ending);
                 }
             }
-            if self.held_bytes >= MAX_PIECE_BYTES {
-                self.hand_on();
-                // A model that is always ready must not keep others from running.
-                tokio::task::yield_now().await;
-            } else if Instant::now() >= self.hand_on_at {
+            let is_full = self.held_bytes() >= MAX_PIECE_BYTES;
+            if is_full || Instant::now() >= self.hand_on_at {
                 self.hand_on();
             }
+            if is_full || n_parts == MAX_PARTS {
+                // A model that is always ready must not keep others from running.
+                tokio::task::yield_now().await;
+            }
             let heard = tokio::select! {
+                // In this order, so that such a model can be stopped, and its words are logged.
+                biased;
                 stop = self.stops.wait_for(Option::is_some) => Heard::Stop(stop.ok().and_then(|stop| *stop)),
+                refusal = log.tend() => return Err(Gone::Refused(refusal)),
                 part = self.reply.next() => Heard::Part(part),
-                () = sleep_until(self.hand_on_at), if self.held.is_some() => Heard::Nothing,
-                lost = log.tend() => return Err(lost),
+                () = sleep_until(self.hand_on_at), if self.held_bytes() > 0 => Heard::Nothing,
             };
             let ending = match heard {
                 // The sender lives as long as the run, so that there always is a reason.
@@ -137,18 +165,21 @@ impl<'a> Listener<'a> {
                 Heard::Nothing => None,
             };
             if let Some(ending) = ending {
-                self.hand_on();
                 return Ok(ending);
             }
         }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held_text.len() + self.held_reasoning.len()
     }
 
     /// Takes a part in; `Some` if it was the last.
     fn take(&mut self, part: Option<Result<ReplyPart, ResponderError>>) -> Option<Ending> {
         match part {
             None => Some(RunEnd::complete().into()),
-            Some(Ok(ReplyPart::Text(text))) => self.hold(PieceBody::Text(text)),
-            Some(Ok(ReplyPart::Reasoning(text))) => self.hold(PieceBody::Reasoning(text)),
+            Some(Ok(ReplyPart::Text(text))) => self.hold(&text, |held| &mut held.held_text),
+            Some(Ok(ReplyPart::Reasoning(text))) => self.hold(&text, |held| &mut held.held_reasoning),
             Some(Ok(ReplyPart::End { finish_reason, usage })) => {
                 Some(Ending { end: RunEnd { finish_reason, ..RunEnd::complete() }, usage })
             }
@@ -160,40 +191,39 @@ impl<'a> Listener<'a> {
     }
 
     /// Joins what arrives to what is held; `Some` if the answer became too large.
-    fn hold(&mut self, more: PieceBody) -> Option<Ending> {
-        let bytes = match &more {
-            PieceBody::Text(text) | PieceBody::Reasoning(text) => text.len(),
-            PieceBody::Tool(tool) => tool.input.as_str().len() + tool.output.as_str().len(),
-        };
-        let Some(left) = self.bytes_left.checked_sub(bytes) else {
+    fn hold(&mut self, more: &str, to: impl FnOnce(&mut Self) -> &mut String) -> Option<Ending> {
+        let Some(left) = self.bytes_left.checked_sub(more.len()) else {
             let message = "the answer grew over the limit for a turn; what had arrived is kept";
             return Some(RunEnd::interrupted("too_large", message).into());
         };
         self.bytes_left = left;
-        self.held_bytes += bytes;
-        match (&mut self.held, more) {
-            (Some(PieceBody::Text(held)), PieceBody::Text(more))
-            | (Some(PieceBody::Reasoning(held)), PieceBody::Reasoning(more)) => held.push_str(&more),
-            (held, more) => {
-                if let Some(before) = held.replace(more) {
-                    self.live.push(before);
-                }
-            }
-        }
+        to(self).push_str(more);
         None
     }
 
     fn hand_on(&mut self) {
-        if let Some(piece) = self.held.take() {
-            self.live.push(piece);
-            self.held_bytes = 0;
-            self.hand_on_at = Instant::now() + PACE;
+        if self.held_bytes() == 0 {
+            return;
         }
+        // Models think first.
+        if !self.held_reasoning.is_empty() {
+            self.live.push(PieceBody::Reasoning(mem::take(&mut self.held_reasoning)));
+        }
+        if !self.held_text.is_empty() {
+            self.live.push(PieceBody::Text(mem::take(&mut self.held_text)));
+        }
+        self.hand_on_at = Instant::now() + PACE;
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        self.hand_on();
     }
 }
 
 /// How a run ends that was asked to stop.
-fn stopped(stop: Stop) -> Result<RunEnd, RunOutcome> {
+fn stopped(stop: Stop) -> Result<RunEnd, Gone> {
     match stop {
         Stop::Cancelled => {
             Ok(RunEnd::interrupted("cancelled", "stopped by the user; what had arrived is kept"))
@@ -201,30 +231,29 @@ fn stopped(stop: Stop) -> Result<RunEnd, RunOutcome> {
         Stop::Shutdown => {
             Ok(RunEnd::interrupted("server_stopped", "the server was stopped; what had arrived is kept"))
         }
-        Stop::Deleted => {
-            let message = "the session was deleted while its turn was under way".to_owned();
-            Err(RunOutcome::Lost { code: "not_found", message })
-        }
+        Stop::Deleted => Err(Gone::Deleted),
     }
 }
 
 /// Makes the turn and keeps it.
 async fn finish(chat: &Chat, live: &LiveRun, log: &mut RunLog, ending: Ending) -> RunOutcome {
-    if let Err(lost) = log.settle().await {
-        return lost;
-    }
     let pieces = live.pieces_from(0);
     let turn = live.run().finish(pieces.iter().map(|piece| &**piece), ending.end, chat.now());
     let turn = Turn { usage: ending.usage, ..turn };
+    drop(pieces);
     let mut pause = MIN_PAUSE;
     let start = Instant::now();
-    loop {
-        let error = match offer(chat, live, &turn).await {
+    let refusal = loop {
+        let offered = match log.settle().await {
+            Ok(()) => offer(chat, live, &turn).await,
+            Err(refusal) => break refusal,
+        };
+        let error = match offered {
             Ok(receipt) => return finished(live, &receipt, turn),
             Err(error) => error,
         };
-        if let Some(lost) = log::lost(&error) {
-            return lost;
+        if log::is_final(&error) {
+            break error;
         }
         let code = if matches!(error, StoreError::StorageFull) { "storage_full" } else { "unavailable" };
         let refused = RunOutcome::Lost { code, message: error.to_string() };
@@ -237,9 +266,52 @@ async fn finish(chat: &Chat, live: &LiveRun, log: &mut RunLog, ending: Ending) -
             live.end(refused);
         }
         tracing::warn!(%error, run.id = %live.run().id, "a turn is offered to the store again");
-        sleep(pause).await;
+        tokio::select! {
+            () = sleep(pause) => {}
+            // As far as the store can, it keeps the lease and takes the pieces.
+            refusal = log.tend() => break refusal,
+        }
         pause = (pause * 2).min(MAX_PAUSE);
+    };
+    // The store may have taken an offer and failed to say so.
+    match find_kept(chat, live).await {
+        Some(kept) if kept.turn == turn => RunOutcome::Finished(Box::new(kept)),
+        _ => lost(chat, live, Gone::Refused(refusal)).await,
     }
+}
+
+/// How a run ends that becomes no turn, as far as this process knows.
+async fn lost(chat: &Chat, live: &LiveRun, gone: Gone) -> RunOutcome {
+    let deleted = || ("not_found", "the session was deleted while its turn was under way".to_owned());
+    let (code, message) = match gone {
+        Gone::Deleted | Gone::Refused(StoreError::NotFound { .. }) => deleted(),
+        // A run goes with its session, and then its lease does.
+        Gone::Refused(StoreError::LeaseLost { .. }) => {
+            match chat.store().find_session(&live.run().session).await {
+                Ok(None) => deleted(),
+                _ => (
+                    "lease_lost",
+                    "another server has closed this turn; load the session to see it".to_owned(),
+                ),
+            }
+        }
+        Gone::Refused(StoreError::Closed) => {
+            ("unavailable", "the server is stopping; what the user said is kept".to_owned())
+        }
+        Gone::Refused(other) => {
+            tracing::error!(error = &other as &dyn std::error::Error, "a run's write was refused");
+            ("internal", "the turn could not be kept; what the user said is".to_owned())
+        }
+    };
+    RunOutcome::Lost { code, message }
+}
+
+/// The turn that the run became, if it is where it would be.
+async fn find_kept(chat: &Chat, live: &LiveRun) -> Option<FinishedTurn> {
+    let range = live.turn_number()..live.turn_number().saturating_add(1);
+    let thread = chat.store().load_thread(&live.run().session, range).await.ok()??;
+    let kept = thread.turns.into_iter().find(|kept| kept.turn.id == live.run().turn_id)?;
+    Some(FinishedTurn::kept(&thread.session, kept))
 }
 
 async fn offer(chat: &Chat, live: &LiveRun, turn: &Turn) -> Result<Receipt, StoreError> {

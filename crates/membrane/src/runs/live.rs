@@ -211,6 +211,11 @@ impl LiveRun {
         self.progress().pieces.get(from..).unwrap_or_default().to_vec()
     }
 
+    /// How many pieces there are.
+    pub(crate) fn n_pieces(&self) -> usize {
+        self.progress().pieces.len()
+    }
+
     /// Roughly how many bytes it holds.
     pub(crate) fn weight(&self) -> usize {
         let progress = self.progress();

@@ -1,5 +1,5 @@
 //! A run's signs of life in the store: its pieces go to the log, its lease is renewed. One commit at a time,
-//! beside the answer that goes on arriving.
+//! beside the answer that goes on arriving. What a refusal means for the run is not decided here.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,8 +9,11 @@ use membrane_core::run::Piece;
 use membrane_store::{Change, Receipt, Requirement, StoreError, Write};
 use tokio::time::{Instant, sleep_until};
 
-use super::live::{LiveRun, RunOutcome};
+use super::live::LiveRun;
 use crate::chat::Chat;
+
+/// How much longer than otherwise pieces wait that were refused.
+const WAIT_FACTOR: u32 = 5;
 
 type Commit = Pin<Box<dyn Future<Output = Result<Receipt, StoreError>> + Send>>;
 
@@ -22,6 +25,8 @@ pub(super) struct RunLog {
     n_logged: usize,
     /// A commit under way, and how many pieces are there once it is done.
     under_way: Option<(Commit, usize)>,
+    /// Whether the last commit was refused: what is large may be what the store cannot take.
+    is_refused: bool,
     next_flush: Instant,
     next_renewal: Instant,
 }
@@ -34,52 +39,61 @@ impl RunLog {
             live: Arc::clone(live),
             n_logged: 0,
             under_way: None,
+            is_refused: false,
             next_flush: now + settings.flush_every,
             next_renewal: now + settings.renew_every,
         }
     }
 
-    /// Writes what is due, whenever it is due; returns only when the run is no longer this process's.
+    /// Writes what is due, whenever it is due; returns only when a write was refused for good.
     ///
     /// # Cancel safety
     /// To be called again after it was dropped.
-    pub(super) async fn tend(&mut self) -> RunOutcome {
+    pub(super) async fn tend(&mut self) -> StoreError {
         loop {
-            if let Err(lost) = self.settle().await {
-                return lost;
+            if let Err(refusal) = self.settle().await {
+                return refusal;
             }
-            let has_news = !self.live.pieces_from(self.n_logged).is_empty();
+            let has_news = self.live.n_pieces() > self.n_logged;
             let due = if has_news { self.next_flush.min(self.next_renewal) } else { self.next_renewal };
             sleep_until(due).await;
             self.begin();
         }
     }
 
-    /// Waits for the commit that is under way, if there is one.
+    /// Waits for the commit that is under way, if there is one. Fails only when it was refused for good.
     ///
     /// # Cancel safety
     /// To be called again after it was dropped.
-    pub(super) async fn settle(&mut self) -> Result<(), RunOutcome> {
+    pub(super) async fn settle(&mut self) -> Result<(), StoreError> {
         let Some((commit, n_logged)) = &mut self.under_way else { return Ok(()) };
         let (result, n_logged) = (commit.await, *n_logged);
         self.under_way = None;
-        let Err(error) = result else {
-            self.n_logged = n_logged;
-            return Ok(());
-        };
-        if let Some(lost) = lost(&error) {
-            return Err(lost);
+        match result {
+            Ok(_) => {
+                // A renewal alone says nothing of the pieces.
+                self.is_refused &= n_logged == self.n_logged;
+                self.n_logged = n_logged;
+            }
+            Err(error) if is_final(&error) => return Err(error),
+            // The pieces stay, and are written with the next ones.
+            Err(error) => {
+                self.is_refused = true;
+                tracing::warn!(%error, run.id = %self.live.run().id, "a run's log could not be written");
+            }
         }
-        // The pieces stay, and are written with the next ones.
-        tracing::warn!(%error, run.id = %self.live.run().id, "a run's log could not be written");
         Ok(())
     }
 
     fn begin(&mut self) {
         let (settings, now) = (self.chat.run_settings(), Instant::now());
-        let run = self.live.run();
-        let news = self.live.pieces_from(self.n_logged);
+        let is_renewal_alone = self.is_refused && now >= self.next_renewal;
+        let mut news = self.live.pieces_from(self.n_logged);
+        if is_renewal_alone {
+            news.clear();
+        }
         let n_logged = self.n_logged + news.len();
+        let run = self.live.run();
         let mut change = Change::at(self.chat.now())
             .require(Requirement::Lease { run: run.id.clone(), token: run.lease.token })
             .write(Write::RenewLease { run: run.id.clone(), lease_for: settings.lease_for });
@@ -87,29 +101,18 @@ impl RunLog {
             let pieces = news.iter().map(|piece| Piece::clone(piece)).collect();
             change = change.write(Write::AppendPieces { run: run.id.clone(), pieces });
         }
-        self.next_flush = now + settings.flush_every;
-        self.next_renewal = now + settings.renew_every;
+        let wait = if self.is_refused { WAIT_FACTOR } else { 1 };
+        self.next_flush = now + settings.flush_every * wait;
+        if is_renewal_alone || !self.is_refused {
+            self.next_renewal = now + settings.renew_every;
+        }
         let chat = self.chat.clone();
         let commit = Box::pin(async move { chat.store().commit(change).await });
         self.under_way = Some((commit, n_logged));
     }
 }
 
-/// How a run ends whose write was refused for good; `None` if trying again may help.
-pub(super) fn lost(error: &StoreError) -> Option<RunOutcome> {
-    let (code, message) = match error {
-        StoreError::Unavailable { .. } | StoreError::StorageFull | StoreError::Backend { .. } => return None,
-        StoreError::NotFound { .. } => {
-            ("not_found", "the session was deleted while its turn was under way".to_owned())
-        }
-        StoreError::LeaseLost { .. } => {
-            ("lease_lost", "another server has closed this turn; load the session to see it".to_owned())
-        }
-        StoreError::Closed => ("unavailable", "the server is stopping; send again".to_owned()),
-        other => {
-            tracing::error!(error = other as &dyn std::error::Error, "a run's write was refused");
-            ("internal", "the turn could not be kept; what the user said is".to_owned())
-        }
-    };
-    Some(RunOutcome::Lost { code, message })
+/// Whether a write was refused for good: trying again cannot help.
+pub(super) fn is_final(error: &StoreError) -> bool {
+    !matches!(error, StoreError::Unavailable { .. } | StoreError::StorageFull | StoreError::Backend { .. })
 }
