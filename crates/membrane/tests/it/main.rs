@@ -25,6 +25,8 @@ mod merge;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
 mod save;
 #[cfg(test)]
 mod sessions;

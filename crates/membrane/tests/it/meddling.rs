@@ -1,6 +1,6 @@
 //! A store in which somebody else acts at the worst moment: after a call has read and decided, and before
-//! its commit arrives; or after the commit, and before it reads back. So races come about on purpose and
-//! every time.
+//! its commit arrives; or after the commit, and before it reads back. Or which takes only what a judge lets
+//! through. So races and failures come about on purpose and every time.
 
 use std::fmt;
 use std::future::Future;
@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use membrane::core::history::{Cut, History, TurnMark, TurnRef};
@@ -20,6 +21,24 @@ use membrane::{
 };
 
 type Deed = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// What becomes of a change.
+pub(crate) enum Verdict {
+    /// It goes on to the store.
+    Pass,
+    /// It fails like this and changes nothing.
+    Refuse(StoreError),
+    /// It is made, and the caller is told that it failed.
+    PassAndFail(StoreError),
+    /// It is made, and others do what they like before the caller is told.
+    PassAndLag,
+}
+
+/// Long enough for others to do whatever they are about to do.
+const LAG: Duration = Duration::from_millis(100);
+
+type Judgement = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+type Judge = Box<dyn Fn(&Change) -> Judgement + Send + Sync>;
 
 /// At which calls somebody acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +54,7 @@ pub(crate) struct Meddling {
     before: Before,
     turns_left: Mutex<usize>,
     commits: AtomicUsize,
+    judge: Option<Judge>,
 }
 
 impl fmt::Debug for Meddling {
@@ -62,8 +82,27 @@ impl Meddling {
             before,
             turns_left: Mutex::new(turns),
             commits: AtomicUsize::new(0),
+            judge: None,
         });
         (Chat::create(Arc::clone(&store) as Arc<dyn Store>), store)
+    }
+
+    /// A store on `inner` that takes the changes that `judge` lets through, when it does.
+    pub(crate) fn judging<F>(
+        inner: &Arc<dyn Store>,
+        judge: impl Fn(&Change) -> F + Send + Sync + 'static,
+    ) -> Arc<dyn Store>
+    where
+        F: Future<Output = Verdict> + Send + 'static,
+    {
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            deed: Box::new(|| Box::pin(async {})),
+            before: Before::Commit,
+            turns_left: Mutex::new(0),
+            commits: AtomicUsize::new(0),
+            judge: Some(Box::new(move |change| Box::pin(judge(change)))),
+        })
     }
 
     /// How many commits came by.
@@ -89,7 +128,23 @@ impl Store for Meddling {
     async fn commit(&self, change: Change) -> Result<Receipt, StoreError> {
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.before(Before::Commit).await;
-        self.inner.commit(change).await
+        let verdict = match &self.judge {
+            Some(judge) => judge(&change).await,
+            None => Verdict::Pass,
+        };
+        match verdict {
+            Verdict::Pass => self.inner.commit(change).await,
+            Verdict::Refuse(error) => Err(error),
+            Verdict::PassAndFail(error) => {
+                self.inner.commit(change).await?;
+                Err(error)
+            }
+            Verdict::PassAndLag => {
+                let receipt = self.inner.commit(change).await?;
+                tokio::time::sleep(LAG).await;
+                Ok(receipt)
+            }
+        }
     }
 
     async fn find_session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
