@@ -25,15 +25,21 @@ pub struct EventId(pub u64);
 
 impl EventId {
     /// The id of a turn's event; the first one has index 0. Each turn makes a new version of its session, and
-    /// so does each rewind: the version at which a run began is no other run's.
+    /// so does each rewind: the version at which a run began is no other run's. The first turn's events of a new
+    /// session count from 1.
     fn new(version: u64, index: usize) -> Self {
         let index = u64::try_from(index).unwrap_or(u64::MAX);
-        Self(version.saturating_mul(EVENTS_PER_TURN).saturating_add(index).saturating_add(1))
+        Self(Self::base(version).saturating_add(index).saturating_add(1))
+    }
+
+    /// Sessions begin at version 1.
+    fn base(version: u64) -> u64 {
+        version.saturating_sub(1).saturating_mul(EVENTS_PER_TURN)
     }
 
     /// How many events of this turn lie behind whoever saw this id: none, if it is another turn's.
     fn seen_of(self, version: u64) -> usize {
-        let seen = self.0.checked_sub(version.saturating_mul(EVENTS_PER_TURN));
+        let seen = self.0.checked_sub(Self::base(version));
         seen.filter(|seen| *seen < EVENTS_PER_TURN).and_then(|seen| usize::try_from(seen).ok()).unwrap_or(0)
     }
 }
@@ -186,6 +192,11 @@ impl LiveRun {
         let n_events = progress.pieces.len() + 1;
         drop(progress);
         self.events.send_replace(n_events);
+    }
+
+    /// Whether it has become a turn.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self.progress().outcome.as_deref(), Some(RunOutcome::Finished(_)))
     }
 
     /// How it ended, if it has.

@@ -141,7 +141,8 @@ impl Chat {
         {
             self.runs().has_begun(&run.turn_id).await;
         }
-        if let Some(live) = self.runs().find_open(id) {
+        // One whose turn is kept is over, though its task may still be putting its things away.
+        if let Some(live) = self.runs().find_open(id).filter(|live| !live.is_kept()) {
             live.stop(Stop::Cancelled);
             let mut reader = RunReader::new(live, None);
             let ended = async { while reader.next().await.is_some() {} };
