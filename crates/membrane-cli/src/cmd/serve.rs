@@ -105,7 +105,8 @@ fn announce(addr: std::net::SocketAddr, settings: &Settings, output: &mut Output
     let url = format!("http://{addr}");
     let database = settings.database.shown();
     if output.is_json() {
-        output.document(&json!({"listening": url, "database": database}))?;
+        // In one line, which whoever starts the server can wait for: the output does not end before the server.
+        output.line(&json!({"listening": url, "database": database}).to_string())?;
     } else {
         output.line(&format!("listening on {url}, keeping sessions in {database}; see {url}/docs"))?;
     }
