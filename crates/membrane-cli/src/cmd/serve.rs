@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::{LogLevel, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::signals::Signals;
+use crate::signals::{self, Heard};
 use crate::wiring::{self, Missing};
 
 /// How often measurements are tidied up.
@@ -26,7 +26,7 @@ pub(crate) async fn serve(settings: &Settings, output: &mut Output) -> Result<()
     log_to_stderr(settings.log.level);
     let telemetry = Telemetry::install().map_err(|error| Failure::failed("failed", error.to_string()))?;
     wiring::describe_metrics();
-    let mut signals = Signals::new()?;
+    let signals = signals::listen()?;
     let addr = settings.server.addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {
         let why = Failure::io(&format!("listen on {addr}"), &error);
@@ -50,31 +50,20 @@ pub(crate) async fn serve(settings: &Settings, output: &mut Output) -> Result<()
     let upkeep = tokio::spawn(keep_house(chat.clone(), telemetry.clone(), settings.runs.recover));
     let app = App::new(chat.clone(), http_settings(settings), telemetry);
     let server = Server::new(router(app), server_settings(settings));
-    let (stopping, is_stopping) = tokio::sync::oneshot::channel::<()>();
-    let stop = async {
-        let name = signals.next().await;
-        tracing::info!(signal = name, "stopping: no more messages are taken");
-        // Whoever drains is there as long as the server.
-        let _ = stopping.send(());
-    };
-    let drain = drain(chat.clone(), settings.server.drain, is_stopping);
-    server.serve(listener, stop, drain).await;
+    let drain = drain(chat.clone(), settings.server.drain, signals.clone());
+    server.serve(listener, signals.at_least(1), drain).await;
     upkeep.abort();
     chat.close().await?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Waits for the turns under way; a second signal interrupts them.
-async fn drain(chat: Chat, patience: Duration, is_stopping: tokio::sync::oneshot::Receiver<()>) {
-    let _ = is_stopping.await;
-    let Ok(mut again) = Signals::new() else { return chat.drain(patience).await };
+/// Once a signal has come, waits for the turns under way; a second one interrupts them.
+async fn drain(chat: Chat, patience: Duration, signals: Heard) {
+    signals.clone().at_least(1).await;
     tokio::select! {
         () = chat.drain(patience) => {}
-        name = again.next() => {
-            tracing::info!(signal = name, "stopping at once: turns under way are interrupted");
-            chat.drain(Duration::ZERO).await;
-        }
+        () = signals.at_least(2) => chat.drain(Duration::ZERO).await,
     }
 }
 
