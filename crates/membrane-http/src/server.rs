@@ -86,9 +86,25 @@ impl Server {
             }
         }
         drop(listener);
-        let ended = async { tokio::join!(drain, connections.shutdown()) };
+        let closed = connections.shutdown();
+        tokio::pin!(drain, closed);
+        let ended = async {
+            let are_closed = tokio::select! {
+                () = &mut drain => false,
+                () = &mut closed => true,
+            };
+            if are_closed {
+                // Turns go on without readers.
+                drain.await;
+            } else {
+                // Only clients are left, who get no more time because turns might have taken longer.
+                let _ = tokio::time::timeout(GRACE, closed).await.inspect_err(|_| {
+                    tracing::warn!("some clients did not take their answers in time");
+                });
+            }
+        };
         if tokio::time::timeout(self.settings.drain + GRACE, ended).await.is_err() {
-            tracing::warn!("some clients did not take their answers in time");
+            tracing::warn!("turns and clients did not come to an end in time");
         }
     }
 
