@@ -89,7 +89,8 @@ impl Instances {
         Ok(())
     }
 
-    /// Those that nobody holds, in the order given.
+    /// Those that nobody holds, in the order given. What they left behind is swept, so that it does not stay until
+    /// somebody new comes.
     pub(crate) fn list_dead(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError> {
         let mut is_held = Vec::with_capacity(among.len());
         for id in among {
@@ -101,6 +102,9 @@ impl Instances {
         }
         for (id, is_held) in among.iter().zip(&mut is_held) {
             *is_held = *is_held && (self.is_held_here(id)? || is_locked(&self.path(id))?);
+        }
+        if is_held.contains(&false) {
+            self.sweep();
         }
         let dead = among.iter().zip(is_held).filter(|(_, is_held)| !is_held);
         Ok(dead.map(|(id, _)| id.clone()).collect())
