@@ -11,6 +11,8 @@ mod json;
 #[cfg(test)]
 mod places;
 #[cfg(test)]
+mod served;
+#[cfg(test)]
 mod tool;
 #[cfg(test)]
 mod tour;

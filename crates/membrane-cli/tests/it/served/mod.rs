@@ -1,0 +1,15 @@
+//! The real server over real connections: killed, told to stop, out of room, not alone on its file, and beset by
+//! clients that are slow.
+//!
+//! Not here: what each route answers, which is `membrane-http`'s; and what commands print.
+
+mod draining;
+mod full_disk;
+mod http;
+mod keys;
+mod killed;
+mod recovery;
+mod server;
+mod slow_clients;
+mod starting;
+mod two_servers;
