@@ -1,0 +1,18 @@
+//! The HTTP interface as its clients meet it: over a socket, on a real keep. How requests are read is tested in
+//! `request/`, where it stands.
+
+#[cfg(test)]
+mod app;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
+mod prometheus;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod shape;
+
+#[cfg(test)]
+mod sessions;
