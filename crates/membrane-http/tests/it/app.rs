@@ -83,8 +83,7 @@ impl TestApp {
         };
         let script = Arc::new(Script::new(setup.echo));
         let responder = Arc::clone(&script);
-        let chat =
-            Chat::builder(store).limits(setup.limits).responder(responder).runs(setup.runs).build();
+        let chat = Chat::builder(store).limits(setup.limits).responder(responder).runs(setup.runs).build();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let app = App::new(chat.clone(), setup.http, telemetry);

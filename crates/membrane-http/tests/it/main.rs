@@ -15,4 +15,14 @@ mod script;
 mod shape;
 
 #[cfg(test)]
+mod branching;
+#[cfg(test)]
+mod checkpoints;
+#[cfg(test)]
+mod evidence;
+#[cfg(test)]
+mod listing;
+#[cfg(test)]
+mod merging;
+#[cfg(test)]
 mod sessions;

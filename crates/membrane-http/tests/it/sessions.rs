@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::app::{TestApp, at, session_id};
 use crate::client::Call;
-use crate::shape::{evidence, message, new_session, normal, plain_turn, with, without};
+use crate::shape::{assert_same, evidence, message, new_session, normal, plain_turn, with, without};
 
 #[tokio::test]
 async fn a_new_session_is_shown_whole_by_both_names_of_each_call() {
@@ -14,7 +14,7 @@ async fn a_new_session_is_shown_whole_by_both_names_of_each_call() {
         let created = app.post(create, json!({})).await.json(201);
         let id = created["id"].as_str().unwrap();
         assert!(id.starts_with("session-") && id.len() == "session-".len() + 32, "{id}");
-        assert_eq!(normal(created.clone()), new_session(id));
+        assert_same(&normal(created.clone()), &new_session(id));
         for read in ["/api/chat/session", "/api/chat/sessions"] {
             assert_eq!(app.get(format!("{read}/{id}")).await.json(200), created);
         }
@@ -30,7 +30,7 @@ async fn a_session_keeps_the_names_it_was_given() {
         let created = app.post("/api/chat/session", body.clone()).await.json(201);
         let id = created["id"].as_str().unwrap();
         let named = json!({"project_id": project_id, "branch_name": branch_name});
-        assert_eq!(normal(app.session(id).await), with(new_session(id), named));
+        assert_same(&normal(app.session(id).await), &with(new_session(id), named));
     }
     app.stop().await;
 }
@@ -95,10 +95,10 @@ async fn turns_are_shown_whole() {
             "evidence_delta": {"tools_executed": 0, "tools_succeeded": 0, "confidence_change": 0.25 - third},
         }),
     );
-    assert_eq!(session["turns"], json!([first, second, last]));
+    assert_same(&session["turns"], &json!([first, second, last]));
     let sums = json!({"prior_alpha": 1, "prior_beta": 3, "confidence": 0.25, "tools_succeeded": 1,
         "tools_failed": 1});
-    assert_eq!(session["evidence"], with(evidence(0, 0), sums));
+    assert_same(&session["evidence"], &with(evidence(0, 0), sums));
     // floor(len(user + "\n" + answer) / 4), turn by turn.
     assert_eq!((&session["turn_count"], &session["context_size"]), (&json!(3), &json!(2 + 2 + 2)));
     app.stop().await;
@@ -114,7 +114,7 @@ async fn a_sent_message_is_a_turn_of_the_session() {
     let turn = with(plain_turn(0, "hi", answer), json!({"model": "echo", "finish_reason": "stop"}));
     let expected = json!({"turn_count": 1, "context_size": 22, "turns": [turn], "evidence": evidence(1, 0),
         "version": session["version"]});
-    assert_eq!(normal(session.clone()), with(new_session(&id), expected));
+    assert_same(&normal(session.clone()), &with(new_session(&id), expected));
     assert_eq!(done, json!({"type": "done", "turn_count": 1, "turn": session["turns"][0]}));
     assert_eq!(session["turns"][0]["user_message"], message("user", "hi"));
     app.stop().await;
@@ -200,7 +200,8 @@ async fn bounds_of_turn_pages_are_told() {
 async fn a_session_that_is_not_there_is_not_found_by_any_call() {
     let app = TestApp::start().await;
     let other = app.new_session().await;
-    let gets = ["turns", "evidence", "crystal", "checkpoints", "stream"].map(|what| Call::get(at("nil", what)));
+    let gets =
+        ["turns", "evidence", "crystal", "checkpoints", "stream"].map(|what| Call::get(at("nil", what)));
     let diff = Call::get(at("nil", &format!("diff?other={other}")));
     let reads = ["session/nil", "sessions/nil", "sessions/nil/branches"];
     let reads = reads.map(|path| Call::get(format!("/api/chat/{path}")));

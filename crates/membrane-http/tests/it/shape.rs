@@ -1,6 +1,8 @@
 //! JSON as it must be, whole: what a session, a turn and evidence look like, with ids that nobody can know and
 //! times replaced by words.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 /// The value with times, and the ids of turns, checkpoints and evidence, replaced by what they are.
@@ -90,6 +92,47 @@ pub(crate) fn plain_turn(number: u32, user: &str, answer: &str) -> Value {
 
 pub(crate) fn message(role: &str, content: &str) -> Value {
     json!({"role": role, "content": content, "mentions": [], "linearity_tag": "preserved"})
+}
+
+/// Asserts that two values are the same, numbers to the last digits, and tells only where they are not.
+#[track_caller]
+pub(crate) fn assert_same(actual: &Value, expected: &Value) {
+    let mut differences = Vec::new();
+    compare("", actual, expected, &mut differences);
+    assert!(differences.is_empty(), "not as expected:\n{}", differences.join("\n"));
+}
+
+fn compare(place: &str, actual: &Value, expected: &Value, differences: &mut Vec<String>) {
+    match (actual, expected) {
+        (Value::Object(left), Value::Object(right)) => {
+            let names: BTreeSet<_> = left.keys().chain(right.keys()).collect();
+            for name in names {
+                match (left.get(name), right.get(name)) {
+                    (Some(left), Some(right)) => {
+                        compare(&format!("{place}.{name}"), left, right, differences);
+                    }
+                    (left, _) => differences.push(format!(
+                        "{place}.{name} {}",
+                        if left.is_some() { "should not be there" } else { "is missing" }
+                    )),
+                }
+            }
+        }
+        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+            for (index, (left, right)) in left.iter().zip(right).enumerate() {
+                compare(&format!("{place}[{index}]"), left, right, differences);
+            }
+        }
+        // The reader of these tests may miss the last digit of a fraction; whole numbers must be written as such.
+        (Value::Number(left), Value::Number(right)) if left.is_f64() && right.is_f64() => {
+            let distance = (left.as_f64().unwrap() - right.as_f64().unwrap()).abs();
+            if distance > 1e-14 {
+                differences.push(format!("{place} is {left} and should be {right}"));
+            }
+        }
+        (left, right) if left == right => {}
+        (left, right) => differences.push(format!("{place} is {left} and should be {right}")),
+    }
 }
 
 /// Two objects, the second one's fields first in rank.
