@@ -19,10 +19,18 @@ mod branching;
 #[cfg(test)]
 mod checkpoints;
 #[cfg(test)]
+mod delta;
+#[cfg(test)]
+mod endings;
+#[cfg(test)]
 mod evidence;
+#[cfg(test)]
+mod frames;
 #[cfg(test)]
 mod listing;
 #[cfg(test)]
 mod merging;
 #[cfg(test)]
 mod sessions;
+#[cfg(test)]
+mod under_way;
