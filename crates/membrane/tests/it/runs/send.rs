@@ -143,8 +143,10 @@ async fn of_many_sends_at_once_exactly_one_is_taken(keep: &Keep) {
                 Err(error) => panic!("{error}"),
             }
         }
-        assert_eq!((taken.len(), stage.chat.n_open_runs()), (1, 1));
+        assert_eq!(taken.len(), 1);
         let answer = stage.asked().await;
+        // The one before may have been told of a moment before it is counted as ended.
+        until("one is open", || async { stage.chat.n_open_runs() == 1 }).await;
         assert!(!stage.is_asked(), "one answer was asked for");
         answer.end();
         let heard = hear(taken.pop().unwrap()).await;

@@ -21,6 +21,7 @@ on_every_store!(
     a_cancelled_turn_keeps_what_had_arrived,
     with_nothing_under_way_there_is_nothing_to_cancel,
     a_cancel_and_the_end_meet_and_one_of_them_counts,
+    a_cancel_that_overtakes_the_send_waits_for_it,
     a_deleted_session_stays_deleted_and_its_reader_is_told,
     a_session_deleted_elsewhere_is_told_from_a_lost_lease,
     a_session_deleted_while_its_turn_is_offered_stays_deleted,
@@ -95,6 +96,21 @@ async fn a_cancel_and_the_end_meet_and_one_of_them_counts(keep: &Keep) {
         }
         stage.until_idle(&id).await;
     }
+}
+
+async fn a_cancel_that_overtakes_the_send_waits_for_it(keep: &Keep) {
+    let store = Meddling::judging(&keep.store, |change| {
+        let lags = begins(change);
+        async move { if lags { Verdict::PassAndLag } else { Verdict::Pass } }
+    });
+    let stage = Stage::on(&store);
+    let id = keep.session_of(0).await.id;
+    let (chat, session) = (stage.chat.clone(), id.clone());
+    let send = tokio::spawn(async move { chat.send(&session, SendOptions::new("hi")).await });
+    until("the run is there", || async { keep.store.find_run(&id).await.unwrap().is_some() }).await;
+    within(stage.chat.cancel(&id, None)).await.unwrap();
+    assert_eq!(hear(send.await.unwrap().unwrap().reader).await.error_code(), "cancelled");
+    assert_eq!(keep.words(&id).await, ["hi"]);
 }
 
 async fn a_deleted_session_stays_deleted_and_its_reader_is_told(keep: &Keep) {
