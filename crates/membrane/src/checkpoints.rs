@@ -7,6 +7,7 @@ use membrane_core::history::Cut;
 use membrane_core::ids::{CheckpointId, SessionId};
 use membrane_core::session::Session;
 use membrane_core::state::Action;
+use membrane_core::turn::KeptTurn;
 use membrane_store::change::Leave;
 use membrane_store::{Change, IdempotencyKey, Requirement, Subject, Write};
 
@@ -78,6 +79,14 @@ impl Chat {
     pub async fn list_checkpoints(&self, id: &SessionId) -> Result<Vec<Checkpoint>, ChatError> {
         self.get_session(id).await?;
         Ok(self.store().list_checkpoints(id).await?)
+    }
+
+    /// Finds the last turn that a checkpoint holds, whatever its session holds now: its totals are what the
+    /// checkpoint adds up to. `None` if it holds none, or if the turn is gone.
+    pub async fn find_last_turn(&self, checkpoint: &Checkpoint) -> Result<Option<KeptTurn>, ChatError> {
+        let turn_count = checkpoint.cut.turn_count;
+        let last = turn_count.saturating_sub(1)..turn_count;
+        Ok(self.store().load_turns(checkpoint.cut, last).await?.pop())
     }
 
     /// Deletes a checkpoint, and the turns that nothing holds without it.

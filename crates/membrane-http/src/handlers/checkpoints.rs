@@ -31,10 +31,11 @@ pub(crate) async fn create_checkpoint(
     fields.finish()?;
     let key = request.client_key(KeyCovers::Body)?;
     let left = app.chat.checkpoint(&id, name, key).await?;
-    let last = left.cut.turn_count.saturating_sub(1);
-    let thread = app.chat.load_turns(&id, last..left.cut.turn_count).await?;
-    let thread = thread.ok_or_else(|| ApiError::session_not_found(id.as_str()))?;
-    let made = wire::made_checkpoint(&left, &thread.session, thread.turns.first());
+    // Not as the session is now: it may have been rewound since, above all when the call is repeated.
+    let last = app.chat.find_last_turn(&left).await?;
+    let session = app.chat.find_session(&id).await?;
+    let session = session.ok_or_else(|| ApiError::session_not_found(id.as_str()))?;
+    let made = wire::made_checkpoint(&left, &session, last.as_ref());
     Ok(answer::json(StatusCode::CREATED, &made))
 }
 

@@ -6,6 +6,7 @@ use crate::keep::{Keep, on_every_store, refused};
 
 on_every_store!(
     restoring_a_checkpoint_gives_back_what_was,
+    a_checkpoint_tells_what_it_holds_after_its_session_moved,
     a_restore_goes_forwards_again,
     checkpoints_are_listed_newest_first_with_their_kind,
     restoring_where_the_session_stands_is_fine,
@@ -34,6 +35,18 @@ async fn restoring_a_checkpoint_gives_back_what_was(keep: &Keep) {
     assert_eq!(keep.essence(&id).await, before);
     keep.say(&id, "on").await;
     assert_eq!(keep.words(&id).await, ["u0", "u1", "u2", "on"]);
+}
+
+async fn a_checkpoint_tells_what_it_holds_after_its_session_moved(keep: &Keep) {
+    let id = keep.session_of(0).await.id;
+    let empty = keep.chat.checkpoint(&id, None, None).await.unwrap();
+    keep.extend(&id, 3).await;
+    let left = keep.chat.checkpoint(&id, None, None).await.unwrap();
+    keep.chat.rewind(&id, 3, WriteOptions::default()).await.unwrap();
+    keep.say(&id, "else").await;
+    let last = keep.chat.find_last_turn(&left).await.unwrap().unwrap();
+    assert_eq!((last.turn.user.content.as_str(), last.number, last.totals.succeeded), ("u2", 2, 3));
+    assert_eq!(keep.chat.find_last_turn(&empty).await.unwrap(), None);
 }
 
 async fn a_restore_goes_forwards_again(keep: &Keep) {
