@@ -46,6 +46,10 @@ impl<S: Send + Sync> FromRequestParts<S> for PathCheckpoint {
 
 fn session_of(parts: &Parts) -> Result<SessionId, ApiError> {
     let segment = segment(parts, 0);
+    if segment.is_empty() {
+        // Two slashes with nothing between them are no route to clients that know FastAPI.
+        return Err(ApiError::route_not_found());
+    }
     let session = text_of(segment).and_then(|text| SessionId::parse(&text).ok());
     session.ok_or_else(|| ApiError::session_not_found(&shortened(segment)))
 }
