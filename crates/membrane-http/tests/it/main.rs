@@ -15,6 +15,8 @@ mod script;
 mod shape;
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod branching;
 #[cfg(test)]
 mod checkpoints;
@@ -27,10 +29,18 @@ mod evidence;
 #[cfg(test)]
 mod frames;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod listing;
 #[cfg(test)]
 mod merging;
 #[cfg(test)]
+mod odd_paths;
+#[cfg(test)]
+mod races;
+#[cfg(test)]
 mod sessions;
+#[cfg(test)]
+mod slow_clients;
 #[cfg(test)]
 mod under_way;
