@@ -38,13 +38,7 @@ pub(crate) async fn serve(settings: &Settings, output: &mut Output) -> Result<()
         .responder(wiring::responder(settings))
         .runs(run_settings(settings))
         .build();
-    let recovered = chat.recover_runs().await?;
-    if recovered > 0 {
-        tracing::info!(
-            runs = recovered,
-            "turns of a server that had stopped were closed with what had arrived"
-        );
-    }
+    recover(&chat).await;
     let addr = listener.local_addr().map_err(|error| Failure::io("listen", &error))?;
     announce(addr, settings, output)?;
     let upkeep = tokio::spawn(keep_house(chat.clone(), telemetry.clone(), settings.runs.recover));
@@ -74,19 +68,26 @@ async fn keep_house(chat: Chat, telemetry: Telemetry, recover_every: Duration) {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         timer
     };
-    let (mut recover, mut sweep, mut upkeep) = (timer(recover_every), timer(SWEEP), timer(UPKEEP));
+    let (mut recover_timer, mut sweep, mut upkeep) = (timer(recover_every), timer(SWEEP), timer(UPKEEP));
     loop {
         tokio::select! {
-            _ = recover.tick() => match chat.recover_runs().await {
-                Ok(0) => {}
-                Ok(runs) => tracing::info!(runs, "turns of a server that had stopped were closed"),
-                Err(error) => tracing::warn!(%error, "runs of dead servers could not be looked for"),
-            },
+            _ = recover_timer.tick() => recover(&chat).await,
             _ = sweep.tick() => if let Err(error) = chat.sweep().await {
                 tracing::warn!(%error, "old idempotency keys could not be forgotten");
             },
             _ = upkeep.tick() => telemetry.upkeep(),
         }
+    }
+}
+
+/// Closes what dead servers left. A disk that is full, for one, is no reason not to serve what can be served.
+async fn recover(chat: &Chat) {
+    match chat.recover_runs().await {
+        Ok(0) => {}
+        Ok(runs) => {
+            tracing::info!(runs, "turns of a server that had stopped were closed with what had arrived");
+        }
+        Err(error) => tracing::warn!(%error, "turns of a server that had stopped could not be closed"),
     }
 }
 

@@ -12,7 +12,7 @@ use membrane::core::run::PieceBody;
 use membrane::{EventId, RunEvent, RunReader};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::frames::{Ended, frame};
 
@@ -41,8 +41,10 @@ pub(crate) fn response(reader: RunReader, heartbeat: Duration, permit: OwnedSema
 }
 
 async fn next(reader: &mut RunReader, heartbeat: Duration) -> Option<Bytes> {
+    // What has no event of its own is no sign of life, either.
+    let silent_until = Instant::now() + heartbeat;
     loop {
-        let Ok(event) = timeout(heartbeat, reader.next()).await else {
+        let Ok(event) = timeout_at(silent_until, reader.next()).await else {
             return Some(Bytes::from_static(HEARTBEAT));
         };
         match event? {

@@ -16,21 +16,27 @@ impl Chat {
     /// Closes the runs of processes that are known to be dead and those whose lease has expired: each becomes
     /// an interrupted turn with the text that had arrived. Gives how many were closed. Safe to call in
     /// several processes at once. Makes this process known as alive first.
+    ///
+    /// # Errors
+    /// Why the first of those that could not be closed could not, after all others were.
     pub async fn recover_runs(&self) -> Result<usize, ChatError> {
         self.instance().await?;
-        let mut n_closed = 0;
+        let (mut n_closed, mut trouble) = (0, None);
         loop {
             let owners = self.store().list_lease_owners().await?;
             let dead = self.store().list_dead_instances(&owners).await?;
             let stale = self.store().list_stale_runs(&dead, BATCH).await?;
             let mut n_now = 0;
             for run in stale.iter().filter(|run| !self.drives(run)) {
-                n_now += usize::from(self.recover_run(run, &dead).await?);
+                match self.recover_run(run, &dead).await {
+                    Ok(is_closed) => n_now += usize::from(is_closed),
+                    Err(error) => trouble = trouble.or(Some(error)),
+                }
             }
             n_closed += n_now;
             // Those that are left are somebody's after all.
             if n_now == 0 || stale.len() < usize::try_from(BATCH).unwrap_or(usize::MAX) {
-                return Ok(n_closed);
+                return trouble.map_or(Ok(n_closed), Err);
             }
         }
     }
