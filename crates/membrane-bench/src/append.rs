@@ -120,7 +120,7 @@ async fn many_writers(
 }
 
 async fn floor_round(
-    appends: &mpsc::Sender<floor::Append>,
+    appends: &mpsc::Sender<floor::Waiting<floor::Append>>,
     ids: &[SessionId],
     round: usize,
 ) -> Result<(f64, Samples), Failure> {
@@ -134,15 +134,15 @@ async fn floor_round(
             let mut samples = Samples::default();
             for number in first..last {
                 let (done, is_done) = oneshot::channel();
-                let append = floor::Append {
+                let write = floor::Append {
                     id: id.clone(),
                     number,
                     user: user_text(),
                     reply: reply_text(),
                     now: now_text(),
-                    done,
                 };
-                let wait = async { appends.send(append).await.is_ok() && is_done.await == Ok(true) };
+                let append = floor::Waiting { write, done };
+                let wait = async { appends.send(append).await.is_ok() && is_done.await.is_ok() };
                 if !samples.time(wait).await {
                     return Err(Failure::from("the floor could not append"));
                 }

@@ -146,47 +146,75 @@ pub(crate) fn list(conn: &Connection, filter: Option<(&str, &str)>) -> Result<(V
     Ok((sessions, total))
 }
 
-/// An append on its way to the group commit.
+/// What the group commit can carry out inside a transaction of its own.
+pub(crate) trait Write: Send + 'static {
+    /// What whoever waits is told.
+    type Outcome: Send;
+
+    /// Its statements.
+    fn apply(&self, conn: &Connection) -> rusqlite::Result<Self::Outcome>;
+}
+
+/// A write on its way to the group commit; `done` is dropped if it failed.
+pub(crate) struct Waiting<W: Write> {
+    pub(crate) write: W,
+    pub(crate) done: oneshot::Sender<W::Outcome>,
+}
+
+/// One turn for the group commit.
 pub(crate) struct Append {
     pub(crate) id: String,
     pub(crate) number: i64,
     pub(crate) user: String,
     pub(crate) reply: String,
     pub(crate) now: String,
-    pub(crate) done: oneshot::Sender<bool>,
 }
 
-/// The group-commit floor: one thread that commits all appends that wait, at most 256 at once, and moves
+impl Write for Append {
+    type Outcome = ();
+
+    fn apply(&self, conn: &Connection) -> rusqlite::Result<()> {
+        append_in_transaction(conn, &self.id, self.number, &self.user, &self.reply, &self.now)
+    }
+}
+
+/// The group-commit floor: one thread that commits all writes that wait, at most 256 at once, and moves
 /// the log at `checkpoint_pages`.
-pub(crate) fn group_commit(path: &Path, checkpoint_pages: u32) -> Result<mpsc::Sender<Append>, Failure> {
+pub(crate) fn group_commit<W: Write>(
+    path: &Path,
+    checkpoint_pages: u32,
+) -> Result<mpsc::Sender<Waiting<W>>, Failure> {
     let conn = open(path)?;
     conn.pragma_update(None, "wal_autocheckpoint", checkpoint_pages)?;
-    let (appends, mut inbox) = mpsc::channel::<Append>(1024);
+    let (writes, mut inbox) = mpsc::channel::<Waiting<W>>(1024);
     std::thread::spawn(move || {
         let mut batch = Vec::new();
         while let Some(first) = inbox.blocking_recv() {
             batch.push(first);
             while batch.len() < 256 {
                 match inbox.try_recv() {
-                    Ok(append) => batch.push(append),
+                    Ok(write) => batch.push(write),
                     Err(_) => break,
                 }
             }
-            let done = commit(&conn, &batch);
-            for append in batch.drain(..) {
-                // The appender waits; it can only be gone if the benchmark failed.
-                let _ = append.done.send(done.is_ok());
+            match commit(&conn, &batch) {
+                Ok(outcomes) => {
+                    for (waiting, outcome) in batch.drain(..).zip(outcomes) {
+                        // Whoever wrote waits; it can only be gone if the benchmark failed.
+                        let _ = waiting.done.send(outcome);
+                    }
+                }
+                // Those that wait see that their ends are dropped.
+                Err(_) => batch.clear(),
             }
         }
     });
-    Ok(appends)
+    Ok(writes)
 }
 
-fn commit(conn: &Connection, batch: &[Append]) -> rusqlite::Result<()> {
+fn commit<W: Write>(conn: &Connection, batch: &[Waiting<W>]) -> rusqlite::Result<Vec<W::Outcome>> {
     conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    for append in batch {
-        append_in_transaction(conn, &append.id, append.number, &append.user, &append.reply, &append.now)?;
-    }
+    let outcomes = batch.iter().map(|waiting| waiting.write.apply(conn)).collect::<Result<_, _>>()?;
     conn.prepare_cached("COMMIT")?.execute([])?;
-    Ok(())
+    Ok(outcomes)
 }
