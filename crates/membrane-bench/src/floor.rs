@@ -32,13 +32,12 @@ const LIST_INDEXES: &str = "
 
 /// A turn of the floor, as its load gives it back.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the floor decodes what an application would; nobody looks at it here")]
 pub(crate) struct FloorTurn {
-    number: i64,
-    user: String,
-    reply: String,
-    started_at: String,
-    completed_at: String,
+    pub(crate) number: i64,
+    pub(crate) user: String,
+    pub(crate) reply: String,
+    pub(crate) started_at: String,
+    pub(crate) completed_at: String,
 }
 
 /// Opens a file with the floor's two tables.

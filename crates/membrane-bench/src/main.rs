@@ -1,30 +1,38 @@
 //! Floors and Membrane side by side: each figure is a ratio of two measurements of one run, taken in turn.
 //!
 //! `cargo run --release -p membrane-bench` measures everything; `-- append load` only those parts;
-//! `-- thresholds` tries sizes of the write-ahead log. Files go to a fresh folder in the current one.
+//! `-- thresholds` tries sizes of the write-ahead log. Files go to a fresh folder in the current one. For the parts
+//! over HTTP this program starts itself again as each of the servers.
 #![expect(clippy::print_stdout, reason = "printing figures is what this binary does")]
 
 mod append;
 mod constant;
 mod disk;
 mod floor;
+mod http;
+mod json;
 mod keep;
 mod list;
 mod load;
 mod measure;
 mod report;
+mod send;
 
 use std::path::Path;
 
+use http::child::{SERVE, serve};
 use report::Report;
 
 /// Anything that ends the run.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const PARTS: &[&str] = &["append", "constant", "load", "list"];
+const PARTS: &[&str] = &["append", "constant", "load", "list", "send", "json"];
 
 fn main() -> Result<(), Failure> {
     let mut parts: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((_, server)) = parts.split_first().filter(|(first, _)| *first == SERVE) {
+        return serve(server);
+    }
     if let Some(unknown) = parts.iter().find(|part| *part != "thresholds" && !PARTS.contains(&part.as_str()))
     {
         return Err(format!("{unknown:?} is no part; name any of: {}, thresholds", PARTS.join(", ")).into());
@@ -48,6 +56,8 @@ async fn measure_parts(parts: &[String], folder: &Path) -> Result<Report, Failur
             "constant" => constant::measure(folder, &mut report).await?,
             "load" => load::measure(folder, &mut report).await?,
             "list" => list::measure(folder, &mut report).await?,
+            "send" => send::measure(folder, &mut report).await?,
+            "json" => json::measure(folder, &mut report).await?,
             _ => append::measure_thresholds(folder, &mut report).await?,
         }
     }
