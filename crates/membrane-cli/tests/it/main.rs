@@ -10,7 +10,9 @@ mod feeding;
 mod json;
 #[cfg(test)]
 mod places;
+// Signals, small disks and a process's memory are tried in Linux's way.
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod served;
 #[cfg(test)]
 mod tool;

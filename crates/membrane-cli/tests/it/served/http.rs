@@ -158,15 +158,15 @@ impl Client {
 
 /// The bytes of a request after which the server closes the connection.
 pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Vec<u8> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: membrane\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
+    let mut lines = vec![format!("{method} {path} HTTP/1.1"), "Host: membrane".to_owned()];
+    lines.push("Connection: close".to_owned());
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
     let body = body.map(Value::to_string).unwrap_or_default();
     if !body.is_empty() {
-        head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+        lines.push("Content-Type: application/json".to_owned());
+        lines.push(format!("Content-Length: {}", body.len()));
     }
-    format!("{head}\r\n{body}").into_bytes()
+    format!("{}\r\n\r\n{body}", lines.join("\r\n")).into_bytes()
 }
 
 /// An answer's first lines; the body comes behind them.

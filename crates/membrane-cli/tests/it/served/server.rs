@@ -47,7 +47,7 @@ impl Serving {
     }
 
     /// The same with this setting.
-    pub(super) fn with(mut self, key: &str, value: impl ToString) -> Self {
+    pub(super) fn with(mut self, key: &str, value: u64) -> Self {
         let variable = format!("KGENTS_{}", key.replace('.', "_").to_ascii_uppercase());
         self.settings.push((variable, value.to_string()));
         self

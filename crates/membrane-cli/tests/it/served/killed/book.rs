@@ -44,12 +44,10 @@ impl Book {
             findings.tell(format!("session {} is stuck: {}", self.id, session.body));
         }
         match self.doubt.take() {
-            None => {}
-            Some(Doubt::Rewind) => {
-                if found.len() + 1 == self.turns.len() {
-                    self.turns.pop();
-                }
+            Some(Doubt::Rewind) if found.len() + 1 == self.turns.len() => {
+                self.turns.pop();
             }
+            Some(Doubt::Rewind) | None => {}
             Some(Doubt::Send { user, has_begun }) => match found.get(self.turns.len()) {
                 Some(turn) if turn.user == user => {
                     if !turn.is_true() {

@@ -49,8 +49,7 @@ impl<'a> Player<'a> {
         while let Some((number, client)) = self.stage.server(at_least) {
             at_least = number + 1;
             match self.play_with(client) {
-                Ok(()) => break,
-                Err(Broken::Wrong) => break,
+                Ok(()) | Err(Broken::Wrong) => break,
                 Err(Broken::Connection(error)) if self.stage.is_alive(number) => {
                     self.findings.tell(format!("a server that lives broke a connection: {error}"));
                     break;

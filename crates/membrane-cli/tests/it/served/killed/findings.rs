@@ -80,19 +80,22 @@ impl Findings {
         self.told.extend(other.told);
     }
 
-    pub(super) fn lost(&mut self, what: String) {
+    pub(super) fn lost(&mut self, mut what: String) {
         self.n_lost += 1;
-        self.told.push(format!("lost: {what}"));
+        what.insert_str(0, "lost: ");
+        self.told.push(what);
     }
 
-    pub(super) fn doubled(&mut self, what: String) {
+    pub(super) fn doubled(&mut self, mut what: String) {
         self.n_doubled += 1;
-        self.told.push(format!("doubled: {what}"));
+        what.insert_str(0, "doubled: ");
+        self.told.push(what);
     }
 
-    pub(super) fn reordered(&mut self, what: String) {
+    pub(super) fn reordered(&mut self, mut what: String) {
         self.n_reordered += 1;
-        self.told.push(format!("reordered: {what}"));
+        what.insert_str(0, "reordered: ");
+        self.told.push(what);
     }
 
     pub(super) fn tell(&mut self, what: String) {
