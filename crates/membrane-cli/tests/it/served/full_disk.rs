@@ -137,7 +137,12 @@ fn an_answer_under_way_when_the_disk_fills_is_kept_when_there_is_room_before_its
         events.read_text(message.len() / 2);
         ballast.remove().unwrap();
         let done = events.last();
-        assert_eq!((&done["type"], &done["turn"]["status"]), (&json!("done"), &json!("complete")), "{done}");
+        assert_eq!(
+            (&done["type"], &done["turn"]["status"]),
+            (&json!("done"), &json!("complete")),
+            "{}",
+            done["error"]
+        );
         must_be_whole(client, &id, &message);
         server.stop();
         serving.must_be_sound();
@@ -152,7 +157,12 @@ fn a_reader_whose_answer_finds_no_room_is_told_and_the_turn_is_kept_when_there_i
         let (id, message) = (client.create(), message());
         let (events, ballast) = send_and_fill(disk, client, &id, &message);
         let last = events.last();
-        assert_eq!((&last["type"], &last["code"]), (&json!("error"), &json!("storage_full")), "{last}");
+        assert_eq!(
+            (&last["type"], &last["code"]),
+            (&json!("error"), &json!("storage_full")),
+            "{}",
+            last["error"]
+        );
         let session = client.session(&id);
         assert_eq!(session["pending"]["user_message"], message.as_str());
         let busy = client.refused(&id, "more");
@@ -166,4 +176,31 @@ fn a_reader_whose_answer_finds_no_room_is_told_and_the_turn_is_kept_when_there_i
         server.stop();
         serving.must_be_sound();
     });
+}
+
+#[test]
+fn a_server_that_starts_on_a_full_disk_serves_readers_and_closes_what_a_dead_one_left_when_there_is_room() {
+    on_disk(
+        "a_server_that_starts_on_a_full_disk_serves_readers_and_closes_what_a_dead_one_left_when_there_is_room",
+        |disk| {
+            let serving = slow(disk).with("chat.runs.recover_ms", 100);
+            let (server, client) = serving.start();
+            let (id, message) = (client.create(), message());
+            let (_events, ballast) = send_and_fill(disk, client, &id, &message);
+            server.kill();
+            let (server, client) = serving.start();
+            assert_eq!(client.session(&id)["pending"]["user_message"], message.as_str());
+            let busy = client.refused(&id, "more");
+            assert_eq!((busy.status, &busy.body["code"]), (409, &json!("busy")), "{busy:?}");
+
+            ballast.remove().unwrap();
+            let is_closed = until(PATIENCE, || client.session(&id)["pending"] == Value::Null);
+            assert!(is_closed, "the turn is still under way");
+            let turns = client.turns(&id);
+            assert_eq!((turns.len(), &turns[0]["status"]), (1, &json!("interrupted")));
+            assert_eq!(client.send(&id, "more").last()["turn_count"], 2);
+            server.stop();
+            serving.must_be_sound();
+        },
+    );
 }
