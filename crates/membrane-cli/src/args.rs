@@ -27,7 +27,7 @@ Examples:
   membrane show session-0123 --json | jq .turns
   membrane fork session-0123 --at 1 --branch what-if";
 
-/// Keep chat sessions: durable, branching, searchable.
+/// Keep chat sessions: durable and branching.
 #[derive(Debug, Parser)]
 #[command(name = "membrane", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -174,11 +174,12 @@ pub(crate) struct ServerFlags {
 }
 
 const SERVE_HELP: &str = "\
-Makes the database if it is not there. Turns that a server left behind when it died are closed with what
-had arrived. SIGTERM and SIGINT take no more messages and wait for the turns under way (chat.server.drain_ms);
-a second one interrupts them.
+Makes the database if it is not there. Turns that a server left behind when it died are closed with
+what had arrived. SIGTERM and SIGINT take no more messages and wait for the turns under way
+(chat.server.drain_ms); a second one interrupts them.
 
-The interface is described at /docs and in docs/api.md; /health, /ready and /metrics are for operators.
+The interface is described at /docs and in docs/api.md; /health, /ready and /metrics are for
+operators, and docs/operations.md is, too.
 
 Examples:
   membrane serve
