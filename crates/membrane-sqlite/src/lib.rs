@@ -1,9 +1,10 @@
 //! The SQLite backend of the keep.
 //!
-//! One writer thread takes changes from a bounded queue and commits all that are waiting in one
-//! transaction (group commit), each in its own savepoint; an answer is given only after the commit it
-//! was judged in. Readers are a small pool of threads with read-only connections. Write-ahead log,
-//! `synchronous=FULL`, foreign keys and `secure_delete` are on.
+//! One connection writes. A writer thread takes changes from a bounded queue and commits all that are waiting in
+//! one transaction (group commit); a caller that finds nobody else, while commits are short, uses the connection
+//! on its own thread (`queue.rs`). Either way an answer is given only after the commit it was found in. Readers
+//! are a small pool of threads with read-only connections. Write-ahead log, `synchronous=FULL`, foreign keys and
+//! `secure_delete` are on.
 //!
 //! What a change means is said by `membrane-store`; what operations decide, by `membrane-core`.
 

@@ -56,6 +56,31 @@
 //! # }
 //! ```
 //!
+//! A message is answered by a [`Responder`]; by the echo, unless [`ChatBuilder::responder`] names another. The turn
+//! goes on whether anybody reads or not:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! use membrane::{Chat, NewSessionOptions, RunEvent, SendOptions};
+//! # use membrane::{core::time::SystemClock, store::memory::MemoryStore};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), membrane::ChatError> {
+//! # let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+//! let chat = Chat::create(store);
+//! let session = chat.create_session(NewSessionOptions::default()).await?;
+//! let mut answer = chat.send(&session.id, SendOptions::new("hi")).await?.reader; // "hi" is durable
+//! while let Some((_, event)) = answer.next().await {
+//!     match event {
+//!         RunEvent::Piece(_) => {} // more of the answer
+//!         RunEvent::Ended(_) => {} // the turn is durable
+//!     }
+//! }
+//! assert_eq!(chat.load_session(&session.id).await?.map(|session| session.turns.len()), Some(1));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A [`ClientKey`] makes any writing call happen once, however often it is sent. A version, or the
 //! session that [`Chat::load_session`] gave, guards against writing over somebody else's change.
 //!
