@@ -2,12 +2,19 @@
 
 #[cfg(test)]
 mod configuration;
+// Pages are written for a Unix shell.
+#[cfg(test)]
+#[cfg(unix)]
+mod console;
 #[cfg(test)]
 mod exits;
 #[cfg(test)]
 mod feeding;
 #[cfg(test)]
 mod json;
+#[cfg(test)]
+#[cfg(unix)]
+mod pages;
 #[cfg(test)]
 mod places;
 // Signals, small disks and a process's memory are tried in Linux's way.
