@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 use membrane::{ChatError, StoreGauges};
@@ -103,6 +104,20 @@ fn set(name: &'static str, value: u64) {
     metrics::gauge!(name).set(value as f64);
 }
 
+/// Any word can be a method; only known ones become labels, or a client could make as many as it likes.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "any",
+    }
+}
+
 /// Times every request.
 pub(crate) async fn time_request(request: Request, next: Next) -> Response {
     let start = Instant::now();
@@ -110,8 +125,7 @@ pub(crate) async fn time_request(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let response = next.run(request).await;
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
-    // Any word can be a method; only known ones become labels.
-    let method = if route == "unmatched" { "any".to_owned() } else { method.to_string() };
+    let method = if route == "unmatched" { "any" } else { method_label(&method) };
     let status = response.status().as_str().to_owned();
     metrics::histogram!(REQUEST_DURATION_SECONDS, "route" => route, "method" => method, "status" => status)
         .record(start.elapsed());
