@@ -6,6 +6,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
+use crate::handlers::schema::{Refusal, RefusalDetail, WrongField};
 use crate::routes::documented;
 
 /// What the document says of the whole.
@@ -17,6 +18,7 @@ use crate::routes::documented;
             Streams, resuming, idempotency keys and forks are described in docs/api.md.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
+    components(schemas(Refusal, RefusalDetail, WrongField)),
     tags(
         (name = "sessions", description = "Create, read, list, delete"),
         (name = "turns", description = "Send a message, listen to the answer, stop it"),

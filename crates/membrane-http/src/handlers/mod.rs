@@ -6,5 +6,5 @@ pub(crate) mod crystals;
 pub(crate) mod evidence;
 pub(crate) mod operations;
 pub(crate) mod runs;
-mod schema;
+pub(crate) mod schema;
 pub(crate) mod sessions;

@@ -43,16 +43,16 @@ pub(crate) struct WrongField {
 pub(crate) enum ReadRefusals {
     /// A value cannot be accepted.
     #[response(status = 400)]
-    InvalidArgument(#[to_schema] Refusal),
+    InvalidArgument(Refusal),
     /// There is no such thing.
     #[response(status = 404)]
-    NotFound(#[to_schema] Refusal),
+    NotFound(Refusal),
     /// The query has the wrong shape.
     #[response(status = 422)]
-    InvalidQuery(#[to_schema] Refusal),
+    InvalidQuery(Refusal),
     /// Too much is waiting; `Retry-After` says when to try again.
     #[response(status = 503)]
-    Unavailable(#[to_schema] Refusal),
+    Unavailable(Refusal),
 }
 
 /// Refusals of a call that writes.
@@ -61,28 +61,28 @@ pub(crate) enum ReadRefusals {
 pub(crate) enum WriteRefusals {
     /// A value cannot be accepted.
     #[response(status = 400)]
-    InvalidArgument(#[to_schema] Refusal),
+    InvalidArgument(Refusal),
     /// There is no such thing.
     #[response(status = 404)]
-    NotFound(#[to_schema] Refusal),
+    NotFound(Refusal),
     /// The body stopped coming.
     #[response(status = 408)]
-    Timeout(#[to_schema] Refusal),
+    Timeout(Refusal),
     /// `conflict`, `busy`, `wrong_state` or `key_reused`.
     #[response(status = 409)]
-    Conflict(#[to_schema] Refusal),
+    Conflict(Refusal),
     /// A value or the body is over its limit.
     #[response(status = 413)]
-    TooLarge(#[to_schema] Refusal),
+    TooLarge(Refusal),
     /// The body or the query has the wrong shape.
     #[response(status = 422)]
-    InvalidBody(#[to_schema] Refusal),
+    InvalidBody(Refusal),
     /// Too much is waiting; `Retry-After` says when to try again.
     #[response(status = 503)]
-    Unavailable(#[to_schema] Refusal),
+    Unavailable(Refusal),
     /// The disk is full. Nothing was changed.
     #[response(status = 507)]
-    StorageFull(#[to_schema] Refusal),
+    StorageFull(Refusal),
 }
 
 /// A new session; every field may be left out.

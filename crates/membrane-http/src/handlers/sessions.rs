@@ -22,7 +22,7 @@ const TURNS: u64 = 100;
 
 /// Create a session.
 #[utoipa::path(
-    post, path = "/api/chat/session", tag = "sessions", request_body(content = Option<NewSession>),
+    post, path = "/api/chat/session", tag = "sessions", request_body = NewSession,
     params(
         ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
@@ -47,7 +47,7 @@ pub(crate) async fn create_session(
 
 /// Create a session (the same as `POST /api/chat/session`).
 #[utoipa::path(
-    post, path = "/api/chat/sessions", tag = "sessions", request_body(content = Option<NewSession>),
+    post, path = "/api/chat/sessions", tag = "sessions", request_body = NewSession,
     params(
         ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
