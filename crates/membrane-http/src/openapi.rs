@@ -3,7 +3,7 @@
 use axum::Router;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::app::App;
 use crate::handlers::schema::{Refusal, RefusalDetail, WrongField};
@@ -38,5 +38,7 @@ pub fn document() -> Document {
 
 /// The document at `/openapi.json` and the page at `/docs`.
 pub(crate) fn docs(document: Document) -> Router<App> {
-    SwaggerUi::new("/docs").url("/openapi.json", document).into()
+    // Else the page has a validator on the net fetch the document.
+    let config = Config::default().validator_url("none");
+    SwaggerUi::new("/docs").url("/openapi.json", document).config(config).into()
 }
