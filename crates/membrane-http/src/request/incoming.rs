@@ -20,7 +20,7 @@ use crate::error::ApiError;
 pub enum EmptyBody {
     /// A mistake: something in it is required.
     Refused,
-    /// `{}`: everything in it is optional.
+    /// `{}`, and so does `null`: everything in it is optional.
     Allowed,
 }
 
@@ -73,6 +73,8 @@ impl Incoming {
         }
         let text = std::str::from_utf8(&self.bytes).map_err(|_| ApiError::invalid_argument(UNREADABLE))?;
         match check_json(text) {
+            // FastAPI takes null for a body that may be left out.
+            Ok("null") if empty == EmptyBody::Allowed => Ok(Fields::of_object("{}")),
             Ok(json) if json.starts_with('{') => Ok(Fields::of_object(json)),
             Ok(json) => Err(refuse(Problem::NotAnObject.at(body_loc(), json))),
             Err(InvalidJson { position, problem }) => {
@@ -228,10 +230,12 @@ mod tests {
         let error = json!({"type": "missing", "loc": ["body"], "msg": "Field required", "input": null});
         let expected = json!({"code": "invalid_body", "detail": [error]});
         assert_eq!(refusal("application/json", b"").await, (422, expected));
-        let request = incoming("/", &[("content-type", "text/plain")], b"").await;
-        let mut fields = request.fields(EmptyBody::Allowed).unwrap();
-        assert_eq!(fields.optional_string("name"), None);
-        fields.finish().unwrap();
+        for (content_type, body) in [("text/plain", &b""[..]), ("application/json", b" null ")] {
+            let request = incoming("/", &[("content-type", content_type)], body).await;
+            let mut fields = request.fields(EmptyBody::Allowed).unwrap();
+            assert_eq!(fields.optional_string("name"), None);
+            fields.finish().unwrap();
+        }
     }
 
     #[tokio::test]
