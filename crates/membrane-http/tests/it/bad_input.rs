@@ -141,7 +141,11 @@ async fn a_body_of_the_wrong_form_is_told_on_every_call() {
         let text = call(good.to_string().as_bytes()).header("Content-Type", "text/plain");
         let not_an_object = json!(["model_attributes_type", ["body"]]);
         assert_eq!(kinds(&app.call(text).await), [not_an_object.clone()], "{path}");
+        let may_be_left_out = path.ends_with("checkpoint");
         for body in ["[]", "1", "\"x\"", "null", "true"] {
+            if may_be_left_out && body == "null" {
+                continue;
+            }
             assert_eq!(
                 kinds(&app.call(call(body.as_bytes())).await),
                 [not_an_object.clone()],
@@ -154,7 +158,7 @@ async fn a_body_of_the_wrong_form_is_told_on_every_call() {
         }
         let not_text = app.call(call(b"{\"message\":\"\xff\"}")).await;
         not_text.refused(400, "invalid_argument", "There was an error parsing the body");
-        if !path.ends_with("checkpoint") {
+        if !may_be_left_out {
             assert_eq!(kinds(&app.call(call(b"")).await), [json!(["missing", ["body"]])], "{path}");
         }
     }

@@ -10,6 +10,8 @@ mod events;
 #[cfg(test)]
 mod prometheus;
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod script;
 #[cfg(test)]
 mod shape;
@@ -23,6 +25,8 @@ mod checkpoints;
 #[cfg(test)]
 mod delta;
 #[cfg(test)]
+mod docs_page;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod evidence;
@@ -35,7 +39,13 @@ mod listing;
 #[cfg(test)]
 mod merging;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod odd_paths;
+#[cfg(test)]
+mod openapi;
+#[cfg(test)]
+mod other_origins;
 #[cfg(test)]
 mod races;
 #[cfg(test)]

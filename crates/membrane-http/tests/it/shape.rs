@@ -34,7 +34,7 @@ fn word_for(text: &str) -> Option<&'static str> {
 }
 
 /// RFC 3339 in UTC with microseconds.
-fn is_time(text: &str) -> bool {
+pub(crate) fn is_time(text: &str) -> bool {
     let form = "0000-00-00T00:00:00.000000Z";
     text.len() == form.len()
         && text.bytes().zip(form.bytes()).all(|(byte, form)| match form {
