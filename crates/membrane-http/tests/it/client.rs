@@ -13,6 +13,16 @@ use tokio::time::timeout;
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Returns once it is so; asks again and again, and fails if it does not become so.
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let becoming = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, becoming).await.expect("it becomes so");
+}
+
 /// A request on its way.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
@@ -107,6 +117,11 @@ impl Connection {
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the server reads").unwrap();
+    }
+
+    /// Says that nothing more will be sent, and goes on listening.
+    pub(crate) async fn finish_writing(&mut self) {
+        self.stream.shutdown().await.unwrap();
     }
 
     /// Sends a request whose answer may come, and the connection end, before all of it is sent.

@@ -102,6 +102,8 @@ async fn a_reader_attaches_from_the_beginning_or_after_what_it_saw() {
     let mut from_the_beginning = app.listen(&id).await;
     let mut after_one = app.open(listen_after(&id, &ids[0].to_string())).await;
     let mut after_all = app.open(listen_after(&id, &ids[2].to_string())).await;
+    let still_to_come = (ids[2] + 500).to_string();
+    let mut after_what_is_to_come = app.open(listen_after(&id, &still_to_come)).await;
     let mut after_nonsense = app.open(listen_after(&id, "abc")).await;
     speaker.say("four");
     drop(speaker);
@@ -109,6 +111,7 @@ async fn a_reader_attaches_from_the_beginning_or_after_what_it_saw() {
         (&mut from_the_beginning, "one two three four"),
         (&mut after_one, "two three four"),
         (&mut after_all, "four"),
+        (&mut after_what_is_to_come, "one two three four"),
         (&mut after_nonsense, "one two three four"),
         (&mut first, "four"),
     ] {
@@ -162,6 +165,25 @@ async fn an_id_of_an_earlier_turn_is_known_for_what_it_is() {
     assert_eq!(read(&mut events).await.0, "all of it");
     let mut events = app.open(listen_after(&id, &stale)).await;
     assert_eq!(read(&mut events).await.0, "all of it");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_id_of_a_turn_that_was_taken_off_is_known_for_what_it_is() {
+    let app = TestApp::start().await;
+    let id = app.new_session().await;
+    let (_, ids, _) = read(&mut app.open(send_delta(&id, "first")).await).await;
+    app.post(at(&id, "rewind"), json!({"turns": 1})).await.json(200);
+    let speaker = app.next_answer();
+    let mut plain = app.ask(&id, "in its place").await;
+    speaker.say("all of it");
+    assert_eq!(plain.plain().await["content"], "all of it");
+    drop(speaker);
+    for stale in ids {
+        let mut events = app.open(listen_after(&id, &stale.to_string())).await;
+        assert_eq!(read(&mut events).await.0, "all of it");
+    }
+    assert_eq!(plain.last().await["turn_count"], 1);
     app.stop().await;
 }
 

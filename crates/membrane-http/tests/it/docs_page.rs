@@ -1,7 +1,5 @@
 //! The page at `/docs` and the document behind it need nothing from outside.
 
-use serde_json::Value;
-
 use crate::app::TestApp;
 use crate::client::{Call, Connection};
 
@@ -37,7 +35,7 @@ async fn the_page_and_all_that_it_loads_come_from_the_server_itself() {
         assert!(!name.contains(':') && !name.starts_with('/'), "{name} is from outside");
         let asset = connection.call(&Call::get(format!("/docs/{name}"))).await;
         assert_eq!(asset.status(), 200, "{name}");
-        if !name.ends_with(".png") {
+        if !asset.header("content-type").unwrap().starts_with("image/") {
             let text = asset.text();
             for outside in ["url(http", "url(\"http", "url(//", "@import"] {
                 assert!(!text.contains(outside), "{name} loads something from outside");
@@ -57,6 +55,5 @@ async fn the_page_reads_our_document_and_tells_nobody() {
     // Where nothing is set, the page sends the document's address to a validator on the net.
     assert!(script[start..].contains("\"validatorUrl\": \"none\""), "{script}");
     assert!(!script.contains("://"), "{script}");
-    let _: Value = app.get("/openapi.json").await.json(200);
     app.stop().await;
 }

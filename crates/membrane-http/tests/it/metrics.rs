@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::app::{TestApp, at};
-use crate::client::Call;
+use crate::client::{Call, until};
 use crate::prometheus::Metrics;
 
 const REQUESTS: &str = "membrane_http_request_duration_seconds_count";
@@ -50,28 +50,26 @@ async fn gauges_tell_what_there_is() {
     let gauges = async || {
         let metrics = app.metrics().await;
         ["sessions", "turns", "runs_active", "streams_active"]
-            .map(|name| metrics.find(&format!("membrane_{name}"), &[]).expect("it is told"))
+            .map(|name| metrics.find(&format!("membrane_{name}"), &[]).expect("it is told").to_string())
     };
-    assert_eq!(gauges().await, [0.0; 4]);
+    assert_eq!(gauges().await, ["0", "0", "0", "0"]);
     let id = app.session_of(3).await;
     let fork = app.post(at(&id, "fork"), json!({"branch_name": "b"})).await.json(201);
     // The fork holds the same turns.
-    assert_eq!(gauges().await, [2.0, 3.0, 0.0, 0.0]);
+    assert_eq!(gauges().await, ["2", "3", "0", "0"]);
     let speaker = app.next_answer();
     let mut events = app.ask(&id, "hi").await;
     let mut second = app.listen(&id).await;
-    assert_eq!(gauges().await, [2.0, 3.0, 1.0, 2.0]);
+    assert_eq!(gauges().await, ["2", "3", "1", "2"]);
     drop(speaker);
     events.last().await;
     second.last().await;
     // A stream is let go of after its last byte was sent, which may be a moment after it was read.
-    while gauges().await != [2.0, 4.0, 0.0, 0.0] {
-        tokio::task::yield_now().await;
-    }
+    until(async || gauges().await == ["2", "4", "0", "0"]).await;
     app.delete(format!("/api/chat/{id}")).await.empty(204);
-    assert_eq!(gauges().await[..2], [1.0, 3.0]);
+    assert_eq!(gauges().await[..2], ["1", "3"]);
     app.delete(format!("/api/chat/{}", fork["id"].as_str().unwrap())).await.empty(204);
-    assert_eq!(gauges().await, [0.0; 4]);
+    assert_eq!(gauges().await, ["0", "0", "0", "0"]);
     let metrics = app.metrics().await;
     assert!(metrics.get("membrane_storage_bytes", &[]) > 4096.0);
     let capacity = metrics.get("membrane_writer_queue_capacity", &[]);

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::app::{TestApp, at, send};
-use crate::client::Call;
+use crate::client::{Call, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_hundred_messages_at_once_each_is_a_turn_or_refused_as_busy() {
@@ -105,9 +105,7 @@ async fn all_operations_at_once_on_one_session_leave_it_whole_and_nothing_fails(
         assert!(status != 503 || answer.header("retry-after").is_some());
     }
     // What is left of it can still be worked with.
-    while app.session(&id).await["state"] != "idle" {
-        tokio::task::yield_now().await;
-    }
+    until(async || app.session(&id).await["state"] == "idle").await;
     app.say(&id, "on").await;
     app.stop().await;
 }

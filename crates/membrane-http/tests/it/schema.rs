@@ -52,7 +52,6 @@ impl<'d> Document<'d> {
         let keywords: &Map<_, _> = self.resolve(schema).as_object().expect("a schema is an object");
         for (keyword, rule) in keywords {
             match keyword.as_str() {
-                "description" => {}
                 "type" => {
                     let types = rule.as_array().map_or(std::slice::from_ref(rule), Vec::as_slice);
                     if !types.iter().any(|kind| is_of(value, kind.as_str().expect("a type"))) {
@@ -74,7 +73,7 @@ impl<'d> Document<'d> {
                 "maximum" if value.as_f64().is_some_and(|number| number > rule.as_f64().unwrap()) => {
                     problems.push(format!("{place} is {value}, more than {rule}"));
                 }
-                "enum" | "minimum" | "maximum" => {}
+                "description" | "enum" | "minimum" | "maximum" => {}
                 "required" => {
                     let names = rule.as_array().expect("names").iter().map(|name| name.as_str().unwrap());
                     let missing = names.filter(|name| value.is_object() && value.get(name).is_none());

@@ -138,9 +138,10 @@ fn compare(place: &str, actual: &Value, expected: &Value, differences: &mut Vec<
 /// Two objects, the second one's fields first in rank.
 pub(crate) fn with(mut base: Value, changes: Value) -> Value {
     let fields = base.as_object_mut().unwrap();
-    for (name, value) in changes.as_object().unwrap() {
-        assert!(fields.contains_key(name), "{name} is no field of it");
-        fields.insert(name.clone(), value.clone());
+    let Value::Object(changes) = changes else { panic!("{changes} is no object") };
+    for (name, value) in changes {
+        assert!(fields.contains_key(&name), "{name} is no field of it");
+        fields.insert(name, value);
     }
     base
 }

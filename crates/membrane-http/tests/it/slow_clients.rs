@@ -6,9 +6,9 @@ use serde_json::json;
 use tokio::net::TcpSocket;
 
 use crate::app::{TestApp, at, send};
-use crate::client::{Call, Connection};
+use crate::client::{Call, Connection, until};
 
-const SHORT: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(250);
 
 #[tokio::test]
 async fn a_head_that_does_not_come_to_its_end_is_not_waited_for() {
@@ -64,7 +64,7 @@ async fn a_body_that_stops_coming_is_told_so_and_the_connection_is_closed() {
     let answer = connection.answer("POST").await.expect("an answer");
     let n_bytes = json!({"message": "hi"}).to_string().len() - 3;
     let detail =
-        format!("the body stopped after {n_bytes} bytes, nothing came for 100 ms; send the request again");
+        format!("the body stopped after {n_bytes} bytes, nothing came for 250 ms; send the request again");
     answer.refused(408, "timeout", &detail);
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(connection.is_closed().await);
@@ -102,8 +102,25 @@ async fn a_client_that_is_gone_in_the_middle_of_its_request_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_it_is_done_in_the_middle_of_its_request_is_not_waited_for() {
+    let app = TestApp::start().await;
+    let id = app.new_session().await;
+    let whole = send(&id, "hi").bytes();
+    for n_bytes in [20, whole.len() - 1] {
+        let mut connection = Connection::open(app.addr).await;
+        connection.write(&whole[..n_bytes]).await;
+        connection.finish_writing().await;
+        if let Some(answer) = connection.answer("POST").await {
+            assert_eq!(answer.status(), 400, "{}", answer.text());
+        }
+    }
+    assert_eq!(app.session(&id).await["turn_count"], 0);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_reader_that_stops_reading_is_cut_off_and_the_turn_goes_on() {
-    let app = TestApp::with(|setup| setup.server.write_timeout = SHORT).await;
+    let app = TestApp::with(|setup| setup.server.write_timeout = 2 * SHORT).await;
     let id = app.new_session().await;
     // A small window, so that little of the answer fits on its way.
     let socket = TcpSocket::new_v4().unwrap();
@@ -115,9 +132,7 @@ async fn a_reader_that_stops_reading_is_cut_off_and_the_turn_goes_on() {
     let mut listening = app.listen(&id).await;
     assert_eq!(listening.last().await["turn_count"], 1);
     // The server lets go of the stream, though the client is still there.
-    while app.metrics().await.find("membrane_streams_active", &[]) != Some(0.0) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until(async || app.metrics().await.find("membrane_streams_active", &[]) == Some(0.0)).await;
     drop(connection);
     app.stop().await;
 }

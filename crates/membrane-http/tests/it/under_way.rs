@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::app::{TestApp, at, send};
-use crate::client::{Answer, Call};
+use crate::client::{Answer, Call, until};
 use crate::events::Events;
 use crate::script::Speaker;
 use crate::shape::{assert_same, evidence, normal, time};
@@ -166,12 +166,19 @@ async fn over_the_limit_of_streams_nothing_is_taken_and_who_leaves_makes_room() 
     assert_eq!(app.metrics().await.find("membrane_streams_active", &[]), Some(2.0));
     drop(second);
     // The server notices when it writes the next heartbeat.
-    let mut events_of_other = loop {
-        match app.try_open(&send(&other, "hi")).await {
-            Ok(events) => break events,
-            Err(full) => assert_full(&full),
-        }
-    };
+    let mut taken = None;
+    until(async || {
+        taken = match app.try_open(&send(&other, "hi")).await {
+            Ok(events) => Some(events),
+            Err(full) => {
+                assert_full(&full);
+                None
+            }
+        };
+        taken.is_some()
+    })
+    .await;
+    let mut events_of_other = taken.unwrap();
     assert_eq!(events_of_other.last().await["turn_count"], 1);
     drop(speaker);
     events.last().await;
@@ -189,9 +196,7 @@ async fn a_server_that_stops_lets_turns_end_and_takes_no_more_messages() {
     connection.write(&half_sent[..half_sent.len() - 1]).await;
     let other = app.new_session().await;
     let server = app.begin_to_stop();
-    while app.chat.ready().await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    until(async || app.chat.ready().await.is_err()).await;
     let refused = app.chat.send(&crate::app::session_id(&other), membrane::SendOptions::new("hi")).await;
     assert!(matches!(refused, Err(membrane::ChatError::Unavailable { .. })), "{refused:?}");
     connection.write(&half_sent[half_sent.len() - 1..]).await;
