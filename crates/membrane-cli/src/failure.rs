@@ -131,7 +131,9 @@ impl From<ChatError> for Failure {
             ChatError::Refused(DomainError::WrongState { .. }) => (Exit::Conflict, "wrong_state"),
             ChatError::Refused(_) => (Exit::Usage, "invalid_argument"),
             ChatError::TooLarge { .. } => (Exit::Usage, "too_large"),
-            ChatError::Conflict { .. } | ChatError::AlreadyExists { .. } => (Exit::Conflict, "conflict"),
+            ChatError::Conflict { .. }
+            | ChatError::AlreadyExists { .. }
+            | ChatError::DrivenElsewhere { .. } => (Exit::Conflict, "conflict"),
             ChatError::Busy { .. } => (Exit::Conflict, "busy"),
             ChatError::KeyReused { .. } | ChatError::AnswerGone { .. } => (Exit::Conflict, "key_reused"),
             ChatError::Unavailable { .. } => (Exit::Unavailable, "unavailable"),

@@ -45,10 +45,10 @@ pub(crate) fn page(page: &SessionPage) -> String {
         line(
             &mut text,
             format_args!(
-                "{}  {}  {:>5} turns  {}{}{}",
+                "{}  {}  {:>11}  {}{}{}",
                 printable(session.id.as_str()),
                 &session.last_active.to_string()[..19],
-                session.turn_count(),
+                count(session.turn_count(), "turn"),
                 short(&session.branch_name, 24),
                 project.unwrap_or_default(),
                 title.unwrap_or_default(),
@@ -152,10 +152,10 @@ pub(crate) fn checkpoints(list: &[Checkpoint]) -> String {
         line(
             &mut text,
             format_args!(
-                "{}  {}  {:>5} turns  {}{name}",
+                "{}  {}  {:>11}  {}{name}",
                 printable(left.id.as_str()),
                 &left.created_at.to_string()[..19],
-                left.cut.turn_count,
+                count(left.cut.turn_count, "turn"),
                 left.kind,
             ),
         );

@@ -27,7 +27,7 @@ pub(crate) async fn open(settings: &Settings, missing: Missing) -> Result<Arc<dy
         Database::Sqlite(path) => {
             if missing == Missing::Refuse && !path.exists() {
                 return Err(Failure::not_found(format!(
-                    "there is no database at {}; make one with \"membrane append --new\", \
+                    "there is no database at {}; make one with \"membrane serve\" or \"membrane append --new\", \
                      or name another with --database-url",
                     settings.database.shown()
                 )));

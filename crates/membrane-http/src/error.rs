@@ -139,7 +139,9 @@ fn status_of(code: &str) -> StatusCode {
 fn code_of(error: &ChatError) -> &'static str {
     match error {
         ChatError::NotFound { .. } => "not_found",
-        ChatError::AlreadyExists { .. } | ChatError::Conflict { .. } => "conflict",
+        ChatError::AlreadyExists { .. } | ChatError::Conflict { .. } | ChatError::DrivenElsewhere { .. } => {
+            "conflict"
+        }
         ChatError::Refused(refusal) => code_of_refusal(refusal),
         ChatError::Busy { .. } => "busy",
         ChatError::KeyReused { .. } | ChatError::AnswerGone { .. } => "key_reused",

@@ -127,6 +127,8 @@ pub(crate) async fn time_request(request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = if route == "unmatched" { "any" } else { method_label(&method) };
     let status = response.status().as_str().to_owned();
+    let duration_ms = start.elapsed().as_secs_f64() * 1000.0;
+    tracing::debug!(http.method = %method, http.route = %route, http.status = %status, duration_ms, "request");
     metrics::histogram!(REQUEST_DURATION_SECONDS, "route" => route, "method" => method, "status" => status)
         .record(start.elapsed());
     response

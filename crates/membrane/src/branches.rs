@@ -111,6 +111,7 @@ impl Chat {
         let key = scope.as_ref().map(|scope| scope.with(""));
         let decide = |attempt| self.decide_rewind(attempt, id, turns, options.expected_version, key.as_ref());
         self.commit_decided(scope.as_ref(), decide).await?;
+        self.runs().forget_ended_of(id);
         self.get_session(id).await
     }
 

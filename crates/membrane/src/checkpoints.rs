@@ -127,6 +127,7 @@ impl Chat {
         let missing = AtomicU64::new(0);
         let decide = |attempt| self.decide_restore(attempt, id, checkpoint_id, scope.as_ref(), &missing);
         let receipt = self.commit_decided(scope.as_ref(), decide).await?;
+        self.runs().forget_ended_of(id);
         let missing = if receipt.replayed {
             receipt.result.parse().map_err(|_| odd_result(&receipt))?
         } else {

@@ -255,8 +255,12 @@ async fn finish(chat: &Chat, live: &LiveRun, log: &mut RunLog, ending: Ending) -
         if log::is_final(&error) {
             break error;
         }
-        let code = if matches!(error, StoreError::StorageFull) { "storage_full" } else { "unavailable" };
-        let refused = RunOutcome::Lost { code, message: error.to_string() };
+        let (code, why) = match error {
+            StoreError::StorageFull => ("storage_full", "the storage is full"),
+            _ => ("unavailable", "the store does not answer"),
+        };
+        let message = format!("{why}: what the user said is kept, and the answer will be once it can be");
+        let refused = RunOutcome::Lost { code, message };
         if start.elapsed() >= chat.run_settings().offer_for {
             tracing::error!(%error, run.id = %live.run().id, "a turn could not be kept");
             return refused;

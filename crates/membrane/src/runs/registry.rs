@@ -135,6 +135,15 @@ impl LiveRuns {
         self.runs().open.contains_key(run)
     }
 
+    /// Forgets how a session's last turn came: the session may not hold it any more.
+    pub(crate) fn forget_ended_of(&self, session: &SessionId) {
+        let mut runs = self.runs();
+        let is_open = |live: &Arc<LiveRun>| runs.open.contains_key(&live.run().id);
+        if runs.by_session.get(session).is_some_and(|live| !is_open(live)) {
+            runs.by_session.remove(session);
+        }
+    }
+
     /// Forgets a session that is gone; its run stops.
     pub(crate) fn forget_session(&self, session: &SessionId) {
         let removed = self.runs().by_session.remove(session);

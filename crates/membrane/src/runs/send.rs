@@ -70,7 +70,7 @@ impl Chat {
     /// - [`ChatError::Busy`]: a turn of the session is under way.
     /// - [`ChatError::TooLarge`]: the message is over its limit.
     /// - [`ChatError::KeyReused`]: the key was used with another body.
-    /// - [`ChatError::AnswerGone`]: the key's turn was taken off the session since.
+    /// - [`ChatError::AnswerGone`]: the key's turn was taken off the session since, and nothing holds it.
     /// - [`ChatError::Unavailable`]: the keep is about to be closed.
     ///
     /// # Cancel safety
@@ -122,7 +122,7 @@ impl Chat {
     /// - [`ChatError::NotFound`]: no such session.
     /// - [`ChatError::Refused`]: nothing is under way.
     /// - [`ChatError::KeyReused`]: the key was used with another body.
-    /// - [`ChatError::Store`]: another process drives the turn.
+    /// - [`ChatError::DrivenElsewhere`]: another process drives the turn.
     pub async fn cancel(&self, id: &SessionId, key: Option<ClientKey>) -> Result<(), ChatError> {
         let Some(scope) = Scope::new("cancel", Some(id), key)? else { return self.stop_turn(id).await };
         if self.find_receipt(&scope).await?.is_some() {
@@ -156,6 +156,9 @@ impl Chat {
         match self.close_run(&run, None, end).await {
             // It has ended in the meantime.
             Err(ChatError::Store(StoreError::LeaseLost { .. })) => Ok(()),
+            Err(ChatError::Store(StoreError::LeaseHeld { .. })) => {
+                Err(ChatError::DrivenElsewhere { session: id.clone() })
+            }
             result => result,
         }
     }
@@ -243,10 +246,29 @@ impl Chat {
         }
         let thread = self.store().load_thread(id, turn_number..turn_number.saturating_add(1)).await?;
         let Thread { session, turns } = thread.ok_or_else(|| ChatError::session_not_found(id))?;
-        match turns.into_iter().find(|kept| kept.turn.id == turn_id) {
-            Some(kept) => Ok(Arc::new(ended_run(&session, kept, began_at.version))),
-            None => Err(ChatError::AnswerGone { session: id.clone() }),
+        let kept = match turns.into_iter().find(|kept| kept.turn.id == turn_id) {
+            None => self.find_left_turn(id, turn_number, &turn_id).await?,
+            kept => kept,
+        };
+        let kept = kept.ok_or_else(|| ChatError::AnswerGone { session: id.clone() })?;
+        Ok(Arc::new(ended_run(&session, kept, began_at.version)))
+    }
+
+    /// A turn that a session does not hold any more, in the checkpoints that were left when it was taken off.
+    async fn find_left_turn(
+        &self,
+        id: &SessionId,
+        turn_number: u64,
+        turn_id: &TurnId,
+    ) -> Result<Option<KeptTurn>, ChatError> {
+        for checkpoint in self.store().list_checkpoints(id).await? {
+            let turns = self.store().load_turns(checkpoint.cut, turn_number..turn_number.saturating_add(1));
+            let found = turns.await?.into_iter().find(|kept| kept.turn.id == *turn_id);
+            if found.is_some() {
+                return Ok(found);
+            }
         }
+        Ok(None)
     }
 }
 
