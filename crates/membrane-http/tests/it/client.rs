@@ -124,6 +124,12 @@ impl Connection {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// Waits until the server has read the head of a request that expects leave to go on, and gives it.
+    pub(crate) async fn leave_to_send(&mut self) {
+        let interim = self.until(b"\r\n\r\n").await.expect("the server answers");
+        assert_eq!(String::from_utf8(interim).unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
     /// Sends a request whose answer may come, and the connection end, before all of it is sent.
     pub(crate) async fn call(&mut self, call: &Call) -> Answer {
         let _ = timeout(PATIENCE, self.stream.write_all(&call.bytes())).await.expect("the server reads");

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, at, send};
-use crate::client::{Answer, Call, until};
+use crate::app::{TestApp, at, send, session_id};
+use crate::client::{Answer, Connection, until};
 use crate::events::Events;
 use crate::script::Speaker;
 use crate::shape::{assert_same, evidence, normal, time};
@@ -188,26 +188,27 @@ async fn over_the_limit_of_streams_nothing_is_taken_and_who_leaves_makes_room() 
 #[tokio::test]
 async fn a_server_that_stops_lets_turns_end_and_takes_no_more_messages() {
     let mut app = TestApp::start().await;
-    let (id, speaker, mut events) = under_way(&app).await;
-    let mut connection = crate::client::Connection::open(app.addr).await;
-    // Known to the server before it stops: it has answered here.
-    connection.call(&Call::get("/health")).await.json(200);
-    let half_sent = send(&id, "too late").bytes();
-    connection.write(&half_sent[..half_sent.len() - 1]).await;
+    let (_, speaker, mut events) = under_way(&app).await;
     let other = app.new_session().await;
+    let late = send(&other, "too late").header("Expect", "100-continue").bytes();
+    let mut connection = Connection::open(app.addr).await;
+    connection.write(&late[..late.len() - 1]).await;
+    connection.leave_to_send().await;
     let server = app.begin_to_stop();
     until(async || app.chat.ready().await.is_err()).await;
-    let refused = app.chat.send(&crate::app::session_id(&other), membrane::SendOptions::new("hi")).await;
-    assert!(matches!(refused, Err(membrane::ChatError::Unavailable { .. })), "{refused:?}");
-    connection.write(&half_sent[half_sent.len() - 1..]).await;
-    if let Some(answer) = connection.answer("POST").await {
-        assert_eq!(answer.status(), 503, "{}", answer.text());
-    }
+    // A request that the server has begun to read is still answered.
+    connection.write(&late[late.len() - 1..]).await;
+    let answer = connection.answer("POST").await.expect("an answer");
+    answer.refused(503, "unavailable", "unavailable: the server is stopping; try again in 1000 ms");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(connection.is_closed().await);
     speaker.say(" done");
     drop(speaker);
     let done: Value = events.last().await;
     assert_eq!(done["turn"]["assistant_response"]["content"], "half done");
     server.await.unwrap();
     assert_eq!(app.chat.n_open_runs(), 0);
+    let kept = app.chat.find_session(&session_id(&other)).await.unwrap().unwrap();
+    assert_eq!(kept.turn_count(), 0);
     app.chat.close().await.unwrap();
 }
