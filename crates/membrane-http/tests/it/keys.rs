@@ -150,13 +150,19 @@ async fn a_message_sent_twice_at_the_same_time_is_one_turn_and_both_get_the_answ
 }
 
 #[tokio::test]
-async fn the_answer_of_a_message_whose_turn_was_taken_off_is_gone() {
+async fn the_answer_of_a_message_whose_turn_was_taken_off_is_told_and_not_sent_again() {
     let app = TestApp::start().await;
     let id = app.new_session().await;
     let call = send(&id, "hi").key("k");
-    app.open(call.clone()).await.last().await;
+    let done = app.open(call.clone()).await.last().await;
     app.post(at(&id, "rewind"), json!({"turns": 1})).await.json(200);
     app.say(&id, "in its place").await;
+    assert_eq!(app.open(call.clone()).await.last().await, done);
+    let list = app.get(at(&id, "checkpoints")).await.json(200);
+    for left in list["checkpoints"].as_array().unwrap() {
+        let left = left["id"].as_str().unwrap();
+        app.delete(at(&id, &format!("checkpoints/{left}"))).await.empty(204);
+    }
     let detail =
         format!("the turn of this idempotency key was taken off session {id}; use a new key to send again");
     app.call(call).await.refused(409, "key_reused", &detail);
