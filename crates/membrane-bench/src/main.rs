@@ -23,6 +23,10 @@ use std::path::Path;
 use http::child::{SERVE, serve};
 use report::Report;
 
+/// As in the binary that ships; the floors have it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Anything that ends the run.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
