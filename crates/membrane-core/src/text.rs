@@ -16,6 +16,15 @@ pub fn count_chars(text: &str) -> i64 {
     i64::try_from(text.chars().count()).unwrap_or(i64::MAX)
 }
 
+/// Keeps the beginning of a text: whole code points, at most `max_bytes` bytes.
+pub fn cut(text: &mut String, max_bytes: usize) {
+    let mut len = max_bytes.min(text.len());
+    while !text.is_char_boundary(len) {
+        len -= 1;
+    }
+    text.truncate(len);
+}
+
 /// Pairs of triple backticks: how many fenced code blocks a text holds.
 pub fn count_code_blocks(text: &str) -> i64 {
     if !text.as_bytes().contains(&b'`') {
@@ -71,6 +80,15 @@ mod tests {
             content_hash([("a", "b"), ("c", "d")]),
             "b9a3dc605f83bf16569fc6dc9f74f69f1ec09cfb9aaa79d5790057618b1159e4".to_owned()
         );
+    }
+
+    #[test]
+    fn a_text_is_cut_between_code_points() {
+        for (max_bytes, kept) in [(0, ""), (1, ""), (2, "ü"), (4, "ü"), (6, "ü🙂"), (99, "ü🙂")] {
+            let mut text = "ü🙂".to_owned();
+            cut(&mut text, max_bytes);
+            assert_eq!(text, kept);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tower_service::Service;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long clients may take what is left to be sent after the turns have ended.
-const GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How connections are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

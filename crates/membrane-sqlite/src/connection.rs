@@ -41,6 +41,15 @@ pub(crate) fn open_to_look(options: &SqliteOptions, flags: OpenFlags) -> Result<
     Ok(conn)
 }
 
+/// Refuses a file that may only be read, which SQLite opens all the same.
+pub(crate) fn refuse_read_only(conn: &Connection, options: &SqliteOptions) -> Result<(), OpenError> {
+    if conn.is_readonly("main").doing("ask whether the file may be written")? {
+        let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        return Err(OpenError::Io { path: options.path.clone(), source });
+    }
+    Ok(())
+}
+
 /// Makes a connection that looked at the file the one that writes.
 pub(crate) fn make_writer(conn: &Connection, options: &SqliteOptions) -> Result<(), OpenError> {
     keep_log_on_close(conn, false)?;

@@ -9,7 +9,7 @@ use membrane_store::{Receipt, StoreError};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::apply::{self, Prepared};
-use crate::connection::{Patience, make_folder, make_writer, open_to_look, wait_politely};
+use crate::connection::{Patience, make_folder, make_writer, open_to_look, refuse_read_only, wait_politely};
 use crate::counts::{Counts, Totals};
 use crate::error::{Doing, OpenError, ends_transaction, held};
 use crate::migrations::{inspect_in_snapshot, migrate};
@@ -89,6 +89,7 @@ impl Writer {
         make_folder(options)?;
         let mut conn = open_to_look(options, OpenFlags::SQLITE_OPEN_CREATE)?;
         inspect_in_snapshot(&conn, &options.path)?;
+        refuse_read_only(&conn, options)?;
         make_writer(&conn, options)?;
         migrate(&mut conn, &options.path)?;
         let patience = wait_politely(&mut conn, options.busy_timeout)?;

@@ -3,6 +3,7 @@
 
 use membrane_core::error::ValueError;
 use membrane_core::json::Json;
+use membrane_core::text::cut;
 use membrane_core::turn::{Item, Message, Turn};
 use membrane_store::change::MAX_KEY_BYTES;
 
@@ -49,6 +50,12 @@ impl Limits {
 
     pub(crate) fn check_name(&self, what: &'static str, name: &str) -> Result<(), ChatError> {
         at_most(what, name.len(), self.max_name_bytes)
+    }
+
+    /// A name that nobody chose, cut to what is allowed.
+    pub(crate) fn cut_name(&self, mut name: String) -> String {
+        cut(&mut name, self.max_name_bytes);
+        name
     }
 
     pub(crate) fn check_optional_name(

@@ -72,7 +72,7 @@ impl Chat {
     /// - [`ChatError::NotFound`]: one of them is not there.
     /// - [`ChatError::Refused`]: both are the same; a turn is under way on one; a manual merge without
     ///   picks, or a pick from elsewhere, of no turn, or of one twice; picks without a manual merge.
-    /// - [`ChatError::TooLarge`]: the branch name or the metadata is over its limit.
+    /// - [`ChatError::TooLarge`]: the given branch name or the metadata is over its limit.
     /// - [`ChatError::KeyReused`]: the key was used with another body.
     /// - [`ChatError::Unavailable`]: the sessions keep changing.
     pub async fn merge(
@@ -169,7 +169,7 @@ impl Chat {
     ) -> Result<NewSession, ChatError> {
         let branch_name = match branch_name {
             Some(name) => name.to_owned(),
-            None => format!("{}+{}", base.branch_name, other.branch_name),
+            None => self.limits().cut_name(format!("{}+{}", base.branch_name, other.branch_name)),
         };
         self.limits().check_name("branch name", &branch_name)?;
         let metadata = with_merged_from(&base.metadata, [&base.id, &other.id])?;

@@ -156,6 +156,9 @@ fn sqlite_path(rest: &str) -> Result<Database, Failure> {
             "options after ? are not known here; leave them out, or give the path alone if ? belongs to it",
         ));
     }
+    if path.is_empty() && rest != "//" {
+        return Err(Failure::usage(format!("no file is named; give {FORMS}")));
+    }
     match path {
         "" | ":memory:" => Ok(Database::Memory),
         path => Ok(Database::Sqlite(PathBuf::from(path))),

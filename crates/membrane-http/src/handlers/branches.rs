@@ -20,7 +20,7 @@ use crate::wire::{self, BranchTree, DiffView, WholeSession};
         ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
     ),
-    responses((status = 201, body = WholeSession), WriteRefusals)
+    responses((status = 201, description = "The session", body = WholeSession), WriteRefusals)
 )]
 pub(crate) async fn fork(
     State(app): State<App>,
@@ -47,7 +47,7 @@ pub(crate) async fn fork(
         ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
     ),
-    responses((status = 200, body = WholeSession), WriteRefusals)
+    responses((status = 200, description = "The session", body = WholeSession), WriteRefusals)
 )]
 pub(crate) async fn rewind(
     State(app): State<App>,
@@ -72,7 +72,7 @@ pub(crate) async fn rewind(
         ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
     ),
-    responses((status = 201, body = WholeSession), WriteRefusals)
+    responses((status = 201, description = "The session", body = WholeSession), WriteRefusals)
 )]
 pub(crate) async fn merge(
     State(app): State<App>,
@@ -112,7 +112,7 @@ pub(crate) async fn merge(
         ("id" = String, Path, description = "the session"),
         ("other" = String, Query, description = "the other session"),
     ),
-    responses((status = 200, body = DiffView), ReadRefusals)
+    responses((status = 200, description = "The differences", body = DiffView), ReadRefusals)
 )]
 pub(crate) async fn diff(
     State(app): State<App>,
@@ -131,7 +131,7 @@ pub(crate) async fn diff(
 #[utoipa::path(
     get, path = "/api/chat/sessions/{id}/branches", tag = "branches",
     params(("id" = String, Path, description = "the session")),
-    responses((status = 200, body = BranchTree), ReadRefusals)
+    responses((status = 200, description = "The tree", body = BranchTree), ReadRefusals)
 )]
 pub(crate) async fn branches(State(app): State<App>, PathId(id): PathId) -> Result<Response, ApiError> {
     let nodes = app.chat.branches(&id).await?;

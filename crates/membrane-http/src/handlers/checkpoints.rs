@@ -19,7 +19,7 @@ use crate::wire::{self, CheckpointList, CheckpointMade, RestoredView};
         ("id" = String, Path, description = "the session"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
     ),
-    responses((status = 201, body = CheckpointMade), WriteRefusals)
+    responses((status = 201, description = "The checkpoint", body = CheckpointMade), WriteRefusals)
 )]
 pub(crate) async fn create_checkpoint(
     State(app): State<App>,
@@ -43,7 +43,7 @@ pub(crate) async fn create_checkpoint(
 #[utoipa::path(
     get, path = "/api/chat/{id}/checkpoints", tag = "checkpoints",
     params(("id" = String, Path, description = "the session")),
-    responses((status = 200, body = CheckpointList), ReadRefusals)
+    responses((status = 200, description = "The checkpoints", body = CheckpointList), ReadRefusals)
 )]
 pub(crate) async fn list_checkpoints(
     State(app): State<App>,
@@ -61,7 +61,7 @@ pub(crate) async fn list_checkpoints(
         ("id" = String, Path, description = "the session"),
         ("checkpoint_id" = String, Path, description = "one of its checkpoints"),
     ),
-    responses((status = 204), WriteRefusals)
+    responses((status = 204, description = "It is gone"), WriteRefusals)
 )]
 pub(crate) async fn delete_checkpoint(
     State(app): State<App>,
@@ -79,7 +79,7 @@ pub(crate) async fn delete_checkpoint(
         ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
     ),
-    responses((status = 200, body = RestoredView), WriteRefusals)
+    responses((status = 200, description = "The session as it is then", body = RestoredView), WriteRefusals)
 )]
 pub(crate) async fn restore(
     State(app): State<App>,
@@ -96,6 +96,9 @@ pub(crate) async fn restore(
     let checkpoint_id = CheckpointId::parse(&checkpoint_id).map_err(|_| missing())?;
     let restored = app.chat.restore(&id, &checkpoint_id, key).await?;
     let snapshot = answer::snapshot(&app, &id, turns).await?;
-    let view = RestoredView { session: answer::whole(&snapshot, turns), missing_turns: restored.missing };
+    let view = RestoredView {
+        session: answer::whole(&snapshot, turns),
+        missing_turns: (restored.missing > 0).then_some(restored.missing),
+    };
     Ok(answer::json(StatusCode::OK, &view))
 }

@@ -19,7 +19,7 @@ use crate::wire::{self, CrystalView};
         ("id" = String, Path, description = "the session"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
     ),
-    responses((status = 201, body = CrystalView), WriteRefusals)
+    responses((status = 201, description = "The crystal", body = CrystalView), WriteRefusals)
 )]
 pub(crate) async fn save_crystal(
     State(app): State<App>,
@@ -45,7 +45,7 @@ pub(crate) async fn save_crystal(
 #[utoipa::path(
     get, path = "/api/chat/{id}/crystal", tag = "crystals",
     params(("id" = String, Path, description = "the session")),
-    responses((status = 200, body = CrystalView), ReadRefusals)
+    responses((status = 200, description = "The crystal", body = CrystalView), ReadRefusals)
 )]
 pub(crate) async fn get_crystal(State(app): State<App>, PathId(id): PathId) -> Result<Response, ApiError> {
     if app.chat.find_session(&id).await?.is_none() {

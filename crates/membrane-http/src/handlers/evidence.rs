@@ -16,7 +16,7 @@ use crate::wire::{self, EvidenceSchema, EvidenceView, FeedbackView};
 #[utoipa::path(
     get, path = "/api/chat/{id}/evidence", tag = "evidence",
     params(("id" = String, Path, description = "the session")),
-    responses((status = 200, body = EvidenceSchema), ReadRefusals)
+    responses((status = 200, description = "The evidence", body = EvidenceSchema), ReadRefusals)
 )]
 pub(crate) async fn get_evidence(State(app): State<App>, PathId(id): PathId) -> Result<Response, ApiError> {
     let session = app.chat.find_session(&id).await?;
@@ -31,7 +31,7 @@ pub(crate) async fn get_evidence(State(app): State<App>, PathId(id): PathId) -> 
         ("id" = String, Path, description = "the session"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
     ),
-    responses((status = 200, body = FeedbackView), WriteRefusals)
+    responses((status = 200, description = "The signals of the turn, and the evidence", body = FeedbackView), WriteRefusals)
 )]
 pub(crate) async fn give_feedback(
     State(app): State<App>,

@@ -13,7 +13,7 @@ use crate::telemetry;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Whether the process is alive. Asks nobody.
-#[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, description = "It is", body = Health)))]
 pub(crate) async fn health() -> Response {
     answer::json(StatusCode::OK, &Health { status: "ok", version: VERSION })
 }
@@ -21,7 +21,7 @@ pub(crate) async fn health() -> Response {
 /// Whether the server can do its work: the store answers, and it is not about to stop.
 #[utoipa::path(
     get, path = "/ready", tag = "operations",
-    responses((status = 200, body = Health), ReadRefusals)
+    responses((status = 200, description = "It is", body = Health), ReadRefusals)
 )]
 pub(crate) async fn ready(State(app): State<App>) -> Result<Response, ApiError> {
     app.chat.ready().await?;
@@ -31,7 +31,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Response, ApiError> 
 /// What the server measures, in Prometheus' text format.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
-    responses((status = 200, body = String, content_type = "text/plain"), ReadRefusals)
+    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"), ReadRefusals)
 )]
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
     telemetry::refresh(&app).await?;

@@ -33,7 +33,7 @@ enum Form {
         ("Idempotency-Key" = Option<String>, Header,
             description = "makes the call happen once: again, it listens to the same answer"),
     ),
-    responses((status = 200, body = String, content_type = "text/event-stream"), WriteRefusals)
+    responses((status = 200, description = "The answer on its way", body = String, content_type = "text/event-stream"), WriteRefusals)
 )]
 pub(crate) async fn send(
     State(app): State<App>,
@@ -67,7 +67,7 @@ pub(crate) async fn send(
         ("Last-Event-ID" = Option<String>, Header, description = "go on after this event"),
     ),
     responses(
-        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The answer on its way", body = String, content_type = "text/event-stream"),
         (status = 204, description = "There is nothing to hear"),
         ReadRefusals
     )
@@ -92,7 +92,7 @@ pub(crate) async fn attach(
         ("id" = String, Path, description = "the session"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
     ),
-    responses((status = 202, body = Cancelled), WriteRefusals)
+    responses((status = 202, description = "It is being stopped", body = Cancelled), WriteRefusals)
 )]
 pub(crate) async fn cancel(
     State(app): State<App>,

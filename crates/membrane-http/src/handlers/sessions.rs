@@ -3,7 +3,7 @@
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use membrane::{Cursor, NewSessionOptions, PageRequest, SessionFilter, SessionId};
+use membrane::{Cursor, NewSessionOptions, PageRequest, PendingTurn, SessionFilter, SessionId};
 
 use super::schema::{NewSession, ReadRefusals, WriteRefusals};
 use crate::answer::{self, Turns};
@@ -16,6 +16,9 @@ use crate::wire::{self, PageView, TurnPage, WholeSession};
 const MAX_SESSIONS: u32 = 100;
 const SESSIONS: u32 = 50;
 
+/// How much of a text that is under way a list shows: 100 whole ones might be hundreds of megabytes.
+const MAX_PENDING_BYTES: usize = 4096;
+
 /// How many turns a page may hold, and how many it holds if nobody says.
 const MAX_TURNS: u64 = 500;
 const TURNS: u64 = 100;
@@ -27,7 +30,7 @@ const TURNS: u64 = 100;
         ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
     ),
-    responses((status = 201, body = WholeSession), WriteRefusals)
+    responses((status = 201, description = "The session", body = WholeSession), WriteRefusals)
 )]
 pub(crate) async fn create_session(
     State(app): State<App>,
@@ -52,7 +55,7 @@ pub(crate) async fn create_session(
         ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
         ("Idempotency-Key" = Option<String>, Header, description = "makes the call happen once"),
     ),
-    responses((status = 201, body = WholeSession), WriteRefusals)
+    responses((status = 201, description = "The session", body = WholeSession), WriteRefusals)
 )]
 pub(crate) async fn create_session_alias(
     app: State<App>,
@@ -69,7 +72,7 @@ pub(crate) async fn create_session_alias(
         ("id" = String, Path, description = "the session"),
         ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
     ),
-    responses((status = 200, body = WholeSession), ReadRefusals)
+    responses((status = 200, description = "The session", body = WholeSession), ReadRefusals)
 )]
 pub(crate) async fn get_session(
     State(app): State<App>,
@@ -87,7 +90,7 @@ pub(crate) async fn get_session(
         ("id" = String, Path, description = "the session"),
         ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
     ),
-    responses((status = 200, body = WholeSession), ReadRefusals)
+    responses((status = 200, description = "The session", body = WholeSession), ReadRefusals)
 )]
 pub(crate) async fn get_session_alias(
     app: State<App>,
@@ -108,7 +111,7 @@ pub(crate) async fn get_session_alias(
         ("cursor" = Option<String>, Query,
             description = "go on where an earlier page ended, without skipping or repeating; wins over `offset`"),
     ),
-    responses((status = 200, body = PageView), ReadRefusals)
+    responses((status = 200, description = "A page of sessions", body = PageView), ReadRefusals)
 )]
 pub(crate) async fn list_sessions(
     State(app): State<App>,
@@ -131,7 +134,7 @@ pub(crate) async fn list_sessions(
     let page = app.chat.list_sessions(&filter, &PageRequest { limit, after, offset }).await?;
     let mut pendings = Vec::with_capacity(page.sessions.len());
     for session in &page.sessions {
-        pendings.push(app.chat.find_pending(session).await?);
+        pendings.push(app.chat.find_pending(session).await?.map(shortened));
     }
     let sessions = page.sessions.iter().zip(&pendings);
     let sessions =
@@ -140,11 +143,20 @@ pub(crate) async fn list_sessions(
     Ok(answer::json(StatusCode::OK, &view))
 }
 
+/// What is under way, as a list shows it: the beginnings of its texts.
+fn shortened(mut pending: PendingTurn) -> PendingTurn {
+    for text in [&mut pending.user_message, &mut pending.partial] {
+        membrane::core::text::cut(text, MAX_PENDING_BYTES);
+        text.shrink_to_fit();
+    }
+    pending
+}
+
 /// Delete a session. Forks of it stay whole.
 #[utoipa::path(
     delete, path = "/api/chat/{id}", tag = "sessions",
     params(("id" = String, Path, description = "the session")),
-    responses((status = 204), WriteRefusals)
+    responses((status = 204, description = "It is gone"), WriteRefusals)
 )]
 pub(crate) async fn delete_session(State(app): State<App>, PathId(id): PathId) -> Result<Response, ApiError> {
     app.chat.delete_session(&id).await?;
@@ -159,7 +171,7 @@ pub(crate) async fn delete_session(State(app): State<App>, PathId(id): PathId) -
         ("from" = Option<u64>, Query, minimum = 0, description = "the number of the first turn; 0 by default"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 500, description = "100 by default"),
     ),
-    responses((status = 200, body = TurnPage), ReadRefusals)
+    responses((status = 200, description = "Some of the turns", body = TurnPage), ReadRefusals)
 )]
 pub(crate) async fn list_turns(
     State(app): State<App>,

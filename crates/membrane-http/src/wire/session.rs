@@ -118,8 +118,10 @@ pub struct RestoredView<'a> {
     #[serde(flatten)]
     /// The session as it is then.
     pub session: WholeSession<'a>,
-    /// How many of the checkpoint's last turns are gone, because they belonged to a deleted session.
-    pub missing_turns: u64,
+    /// How many of the checkpoint's last turns are gone, because they belonged to a deleted session; left out if
+    /// none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_turns: Option<u64>,
 }
 
 /// A page of sessions, without their turns.

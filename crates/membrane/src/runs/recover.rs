@@ -1,8 +1,8 @@
 //! Runs whose process is gone are closed with what had arrived of their answers; idempotency keys that have
 //! had their time are forgotten. To be called at the start and from time to time.
 
-use membrane_core::ids::InstanceId;
-use membrane_core::run::{Run, RunEnd};
+use membrane_core::ids::{InstanceId, SessionId};
+use membrane_core::run::{Run, RunEnd, RunPhase};
 use membrane_store::change::KEY_LIFETIME;
 use membrane_store::{Change, Requirement, StoreError, Write};
 
@@ -39,6 +39,17 @@ impl Chat {
                 return trouble.map_or(Ok(n_closed), Err);
             }
         }
+    }
+
+    /// Closes a session's run if its process is gone; whether there was one to close. Who finds a session busy
+    /// need not wait for the next round.
+    pub(super) async fn recover_session(&self, id: &SessionId) -> Result<bool, ChatError> {
+        let Some(run) = self.store().find_run(id).await? else { return Ok(false) };
+        if run.phase != RunPhase::Running || self.drives(&run) {
+            return Ok(false);
+        }
+        let dead = self.store().list_dead_instances(std::slice::from_ref(&run.lease.owner)).await?;
+        self.recover_run(&run, &dead).await
     }
 
     /// Forgets what has had its time: ended runs and idempotency keys.

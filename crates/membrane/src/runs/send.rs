@@ -153,7 +153,9 @@ impl Chat {
         session.state.require(id, Action::Cancel)?;
         let end = RunEnd::interrupted("cancelled", "stopped by the user; what had arrived is kept");
         let Some(run) = self.store().find_run(id).await? else { return Ok(()) };
-        match self.close_run(&run, None, end).await {
+        let owner = run.lease.owner.clone();
+        let is_dead = !self.store().list_dead_instances(std::slice::from_ref(&owner)).await?.is_empty();
+        match self.close_run(&run, is_dead.then_some(owner), end).await {
             // It has ended in the meantime.
             Err(ChatError::Store(StoreError::LeaseLost { .. })) => Ok(()),
             Err(ChatError::Store(StoreError::LeaseHeld { .. })) => {
@@ -208,10 +210,17 @@ impl Chat {
             lease: Lease { owner: self.instance().await?, token: LeaseToken::generate(self.ids()) },
             started_at: self.now(),
         };
-        let change = Change::at(run.started_at)
-            .once(scope.map(|scope| scope.with(run.turn_id.as_str())))
-            .write(Write::BeginRun { run: run.clone(), lease_for: self.run_settings().lease_for });
-        let receipt = self.store().commit(change).await?;
+        let begin = || {
+            Change::at(run.started_at)
+                .once(scope.map(|scope| scope.with(run.turn_id.as_str())))
+                .write(Write::BeginRun { run: run.clone(), lease_for: self.run_settings().lease_for })
+        };
+        let receipt = match self.store().commit(begin()).await {
+            Err(StoreError::Busy { .. }) if self.recover_session(id).await? => {
+                self.store().commit(begin()).await?
+            }
+            result => result?,
+        };
         let stamp = receipt.stamp(id).ok_or_else(|| odd_result(&receipt))?;
         if receipt.replayed {
             drop(beginning);

@@ -190,8 +190,9 @@ fn a_server_that_starts_on_a_full_disk_serves_readers_and_closes_what_a_dead_one
             server.kill();
             let (server, client) = serving.start();
             assert_eq!(client.session(&id)["pending"]["user_message"], message.as_str());
-            let busy = client.refused(&id, "more");
-            assert_eq!((busy.status, &busy.body["code"]), (409, &json!("busy")), "{busy:?}");
+            // The dead server's turn would have to be closed first.
+            let refused = client.refused(&id, "more");
+            assert_eq!((refused.status, &refused.body["code"]), (507, &json!("storage_full")), "{refused:?}");
 
             ballast.remove().unwrap();
             let is_closed = until(PATIENCE, || client.session(&id)["pending"] == Value::Null);

@@ -220,6 +220,8 @@ async fn what_is_refused_leaves_no_run(keep: &Keep) {
     let error = refused(chat.send(&id, SendOptions::new("12345")).await);
     assert!(matches!(error, ChatError::TooLarge { bytes: 5, max_bytes: 4, .. }), "{error:?}");
     keep.begin_run(&id).await;
+    let owner = keep.store.find_run(&id).await.unwrap().unwrap().lease.owner;
+    keep.store.hold_instance(&owner).await.unwrap();
     let error = refused(chat.send(&id, SendOptions::new("hi")).await);
     assert!(matches!(error, ChatError::Busy { .. }), "{error:?}");
     assert_eq!((chat.n_open_runs(), keep.chat.n_open_runs()), (0, 0));
