@@ -44,7 +44,7 @@ pub struct SqliteOptions {
     /// Page cache of the writer and of each reader, in KiB; 65,536 by default.
     pub cache_kib: u32,
     /// How many pages (of 4 KiB) the write-ahead log may hold before its content moves to the main file;
-    /// 4,000 by default. A greater value costs disk and recovery time, a smaller one throughput.
+    /// 1,000 by default. A greater value costs disk and recovery time, a smaller one throughput.
     pub checkpoint_pages: u32,
     /// The name of a registered SQLite VFS to use instead of the default one; for tests.
     pub vfs: Option<String>,
@@ -61,7 +61,7 @@ impl SqliteOptions {
             max_batch: 256,
             readers: 2,
             cache_kib: 64 * 1024,
-            checkpoint_pages: 4000,
+            checkpoint_pages: 1000,
             vfs: None,
         }
     }

@@ -199,7 +199,7 @@ fn sqlite(from: &mut Reader<'_>) -> SqliteSettings {
                 "chat.sqlite.checkpoint_pages",
                 "how many pages of 4 KiB the write-ahead log may hold before they move",
             ),
-            4000,
+            1000,
             1..=10_000_000,
         ),
     }

@@ -109,7 +109,7 @@ fn every_default_is_the_promised_one() {
         ("chat.sqlite.max_batch", json!(256)),
         ("chat.sqlite.readers", json!(2)),
         ("chat.sqlite.cache_kib", json!(65_536)),
-        ("chat.sqlite.checkpoint_pages", json!(4000)),
+        ("chat.sqlite.checkpoint_pages", json!(1000)),
         ("chat.model.provider", json!("echo")),
         ("chat.model.name", Json::Null),
         ("chat.log.level", json!("info")),
