@@ -303,10 +303,10 @@ async fn a_message_on_its_way_at_the_close_is_answered_for(keep: &Keep) {
     assert_eq!(stage.chat.n_open_runs(), 1, "it counts from the first moment");
     let chat = stage.chat.clone();
     let drain = tokio::spawn(async move { chat.drain(Duration::ZERO).await });
-    until("no more is taken in", || async {
-        matches!(stage.chat.send(&id, SendOptions::new("more")).await, Err(ChatError::Unavailable { .. }))
-    })
-    .await;
+    // Asked without sending: a message that came before the drain would wait with the first one.
+    until("no more is taken in", || async { stage.chat.ready().await.is_err() }).await;
+    let error = refused(stage.chat.send(&id, SendOptions::new("more")).await);
+    assert!(matches!(error, ChatError::Unavailable { .. }), "{error:?}");
     go_on.notify_one();
     within(drain).await.unwrap();
     let sent = within(send).await.unwrap().unwrap();
