@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use membrane_core::evidence::{Evidence, LegacyTotals, Standing};
+use membrane_core::evidence::{Evidence, Standing};
 use membrane_core::run::{Piece, PieceBody, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::{Item, KeptTurn, Turn};
@@ -77,11 +77,6 @@ impl FinishedTurn {
     /// The session's evidence after the turn.
     pub fn evidence(&self) -> Evidence {
         self.standing.evidence()
-    }
-
-    /// The legacy observations of the session's history.
-    pub fn legacy(&self) -> LegacyTotals {
-        self.standing.legacy
     }
 }
 
