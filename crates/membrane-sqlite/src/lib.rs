@@ -16,6 +16,7 @@ mod facts;
 mod instances;
 pub mod migrations;
 mod options;
+mod pace;
 mod queue;
 mod read;
 mod readers;

@@ -39,7 +39,8 @@ pub struct SqliteOptions {
     pub queue_len: usize,
     /// How many changes share one commit at the most; 256 by default.
     pub max_batch: usize,
-    /// How many reading threads; 2 by default, at least 1.
+    /// How many reading threads; 2 by default, at least 1. One more connection serves callers that read on
+    /// their own thread.
     pub readers: usize,
     /// Page cache of the writer and of each reader, in KiB; 65,536 by default.
     pub cache_kib: u32,

@@ -3,7 +3,7 @@
 //! Handing a change to another thread and waking up again costs about half as much as the commit itself. Who
 //! finds nobody else, while commits are short, therefore uses the writer on the spot.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,13 @@ use crate::apply::Prepared;
 use crate::counts::Totals;
 use crate::error::{OpenError, crowded};
 use crate::options::SqliteOptions;
+use crate::pace::Pace;
 use crate::telemetry::Meters;
 use crate::writer::{Outcome, Writer};
 
 /// The longest commit, on the average of the last few, that may run on a caller's thread: what an
 /// asynchronous runtime does not notice.
 const MAX_ON_THE_SPOT: Duration = Duration::from_micros(500);
-
-/// Over how many commits the average reaches back.
-const AVERAGE_OVER: u32 = 8;
 
 /// What the writer is asked to do.
 enum Request {
@@ -51,8 +49,8 @@ struct Desk {
     totals: Arc<Totals>,
     /// Whether the last batch was a single change.
     was_alone: AtomicBool,
-    /// How long a commit of a single change takes, in microseconds, averaged.
-    commit_micros: AtomicU32,
+    /// How long a commit of a single change takes.
+    pace: Pace,
 }
 
 impl Desk {
@@ -64,16 +62,12 @@ impl Desk {
     fn note_batch(&self, n_changes: usize, took: Duration) {
         self.was_alone.store(n_changes == 1, Ordering::Relaxed);
         if n_changes == 1 {
-            let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX / AVERAGE_OVER);
-            let before = self.commit_micros.load(Ordering::Relaxed);
-            let after = before - before / AVERAGE_OVER + took / AVERAGE_OVER;
-            self.commit_micros.store(after, Ordering::Relaxed);
+            self.pace.note(took);
         }
     }
 
     fn is_on_the_spot_worth_it(&self) -> bool {
-        let average = Duration::from_micros(self.commit_micros.load(Ordering::Relaxed).into());
-        self.was_alone.load(Ordering::Relaxed) && average <= MAX_ON_THE_SPOT
+        self.was_alone.load(Ordering::Relaxed) && self.pace.is_within(MAX_ON_THE_SPOT)
     }
 }
 
@@ -93,7 +87,7 @@ impl WriteQueue {
                         totals: writer.totals(),
                         writer: Mutex::new(Some(writer)),
                         was_alone: AtomicBool::new(false),
-                        commit_micros: AtomicU32::new(0),
+                        pace: Pace::default(),
                     });
                     if opened.send(Ok(Arc::clone(&desk))).is_ok() {
                         serve(&desk, inbox, max_batch);

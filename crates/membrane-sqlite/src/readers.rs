@@ -1,11 +1,15 @@
-//! The readers: a few threads, each with a read-only connection, and a bounded queue before them.
+//! The readers: a few threads, each with a read-only connection, and a bounded queue before them; and one more
+//! connection for short reads, which a caller does on its own thread if nobody else is at it.
+//!
+//! Being handed to another thread and woken up again, with the result in the other processor's cache, costs as
+//! much as loading some hundreds of turns.
 //!
 //! Of the threads that are idle, the one that read last reads next: its pages and its memory are still warm, and
 //! the caches of the others stay empty until they are needed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use membrane_store::StoreError;
 use rusqlite::Connection;
@@ -14,6 +18,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::connection::open_reader;
 use crate::error::{Doing, OpenError, crowded};
 use crate::options::SqliteOptions;
+use crate::pace::Pace;
+
+/// The longest short read, on the average of the last few, that may run on a caller's thread.
+const MAX_ON_THE_SPOT: Duration = Duration::from_millis(3);
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -24,6 +32,10 @@ pub(crate) struct Readers {
     /// One permit per place in the queue, so that waiting for a place blocks no thread.
     places: Arc<Semaphore>,
     patience: Duration,
+    /// For reading on the spot; gone once the pool is closed.
+    spot: Mutex<Option<Connection>>,
+    /// How long a short read takes.
+    pace: Arc<Pace>,
     /// Tells when the last thread has let go of its connection.
     ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
@@ -71,7 +83,11 @@ impl Readers {
                 })
                 .map_err(OpenError::Thread)?;
         }
+        // It waits for nobody: the pool does.
+        let spot = open_reader(&SqliteOptions { busy_timeout: Duration::ZERO, ..options.clone() })?;
         Ok(Self {
+            spot: Mutex::new(Some(spot)),
+            pace: Arc::default(),
             desk,
             places: Arc::new(Semaphore::new(options.queue_len.max(1))),
             patience: options.busy_timeout,
@@ -104,10 +120,42 @@ impl Readers {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Runs a read that is expected to be short: on the spot, if nobody else is at it and such reads are short of
+    /// late; else as [`Self::read`] does.
+    pub(crate) async fn read_short<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        if let Some(result) = self.read_on_the_spot(&read) {
+            return result;
+        }
+        let pace = Arc::clone(&self.pace);
+        self.read(move |conn| timed(&pace, || read(conn))).await
+    }
+
+    /// `None` if it must be done in the other way.
+    pub(crate) fn read_on_the_spot<T>(
+        &self,
+        read: impl Fn(&Connection) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
+        if !self.pace.is_within(MAX_ON_THE_SPOT) {
+            return None;
+        }
+        // Whoever panicked with it may have left a snapshot open; the pool serves then.
+        let spot = self.spot.try_lock().ok()?;
+        let conn = spot.as_ref()?;
+        match timed(&self.pace, || in_snapshot(conn, read)) {
+            Err(StoreError::Unavailable { .. }) => None,
+            result => Some(result),
+        }
+    }
+
     /// Refuses further reads, lets those that wait finish, and returns when the connections are closed.
     pub(crate) async fn close(&self) {
         self.places.close();
         self.desk.close();
+        *self.spot.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // Nothing is ever sent: this ends when every thread has dropped its end.
         self.ended.lock().await.recv().await;
     }
@@ -203,6 +251,13 @@ impl std::fmt::Debug for Desk {
             .field("is_closed", &meeting.is_closed)
             .finish()
     }
+}
+
+fn timed<T>(pace: &Pace, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    pace.note(start.elapsed());
+    result
 }
 
 fn in_snapshot<T>(

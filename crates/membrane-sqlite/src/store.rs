@@ -15,7 +15,7 @@ use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
 use membrane_store::{Change, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
-use rusqlite::OpenFlags;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::apply::Prepared;
 use crate::connection::open_to_look;
@@ -25,6 +25,7 @@ use crate::migrations::{self, MigrationStatus};
 use crate::options::SqliteOptions;
 use crate::queue::WriteQueue;
 use crate::read;
+use crate::read::turns::Loading;
 use crate::readers::Readers;
 use crate::telemetry::Meters;
 
@@ -90,12 +91,23 @@ impl Store for SqliteStore {
 
     async fn find_session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
         let id = id.clone();
-        self.readers.read(move |conn| read::sessions::find(conn, &id)).await
+        self.readers.read_short(move |conn| read::sessions::find(conn, &id)).await
     }
 
     async fn load_thread(&self, id: &SessionId, range: Range<u64>) -> Result<Option<Thread>, StoreError> {
         let id = id.clone();
-        self.meters.load(self.readers.read(move |conn| read::turns::load_thread(conn, &id, range))).await
+        self.meters
+            .load(async {
+                let short = |conn: &Connection| read::turns::load_short_thread(conn, &id, &range);
+                match self.readers.read_on_the_spot(short) {
+                    Some(Ok(Loading::Done(thread))) => Ok(*thread),
+                    Some(Err(error)) => Err(error),
+                    Some(Ok(Loading::Long)) | None => {
+                        self.readers.read(move |conn| read::turns::load_thread(conn, &id, &range)).await
+                    }
+                }
+            })
+            .await
     }
 
     async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError> {
@@ -121,7 +133,7 @@ impl Store for SqliteStore {
         page: &PageRequest,
     ) -> Result<SessionPage, StoreError> {
         let (filter, page) = (filter.clone(), page.clone());
-        self.readers.read(move |conn| read::lists::page(conn, &filter, &page)).await
+        self.readers.read_short(move |conn| read::lists::page(conn, &filter, &page)).await
     }
 
     async fn count_sessions(&self, filter: &SessionFilter) -> Result<u64, StoreError> {
@@ -145,17 +157,17 @@ impl Store for SqliteStore {
         id: &CheckpointId,
     ) -> Result<Option<Checkpoint>, StoreError> {
         let (session, id) = (session.clone(), id.clone());
-        self.readers.read(move |conn| read::checkpoints::find(conn, &session, &id)).await
+        self.readers.read_short(move |conn| read::checkpoints::find(conn, &session, &id)).await
     }
 
     async fn find_crystal(&self, session: &SessionId) -> Result<Option<Crystal>, StoreError> {
         let session = session.clone();
-        self.readers.read(move |conn| read::checkpoints::find_crystal(conn, &session)).await
+        self.readers.read_short(move |conn| read::checkpoints::find_crystal(conn, &session)).await
     }
 
     async fn find_run(&self, session: &SessionId) -> Result<Option<Run>, StoreError> {
         let session = session.clone();
-        self.readers.read(move |conn| read::runs::find(conn, &session)).await
+        self.readers.read_short(move |conn| read::runs::find(conn, &session)).await
     }
 
     async fn list_pieces(&self, run: &RunId, from: u64) -> Result<Vec<Piece>, StoreError> {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use membrane_core::error::ValueError;
 use membrane_core::history::{Cut, TurnRef};
 use membrane_core::ids::{SegmentId, SessionId, TurnId};
+use membrane_core::session::Session;
 use membrane_core::turn::{KeptTurn, Message, Signal, SignalKind, Turn};
 use membrane_store::{StoreError, Thread, codec};
 use rusqlite::{Connection, Row, params};
@@ -19,19 +20,51 @@ use crate::rows::{self, RowError, signed};
 /// How many turns a list makes room for before it has seen them.
 const MAX_RESERVED: usize = 100_000;
 
+/// What may be loaded on a caller's thread: about a millisecond's work.
+const MAX_SHORT_TURNS: u64 = 1000;
+const MAX_SHORT_CHARS: i64 = 2 << 20;
+
+/// What came of loading on condition that it is short.
+pub(crate) enum Loading {
+    /// What there is.
+    Done(Box<Option<Thread>>),
+    /// Nothing was loaded: the session may be long.
+    Long,
+}
+
 /// Finds a session and loads a range of its turns.
 pub(crate) fn load_thread(
     conn: &Connection,
     id: &SessionId,
-    range: Range<u64>,
+    range: &Range<u64>,
 ) -> Result<Option<Thread>, StoreError> {
-    let Some(session) = sessions::find(conn, id)? else { return Ok(None) };
-    let mut turns = load_plain(conn, session.cut, &range)?;
-    add_signals(conn, session.cut, &range, &mut turns)?;
-    if session.flipped > 0 {
-        count_flips(conn, session.cut, &range, &mut turns)?;
+    match sessions::find(conn, id)? {
+        Some(session) => load_turns_of(conn, session, range).map(Some),
+        None => Ok(None),
     }
-    Ok(Some(Thread { session, turns }))
+}
+
+/// The same, but not if there is much to load.
+pub(crate) fn load_short_thread(
+    conn: &Connection,
+    id: &SessionId,
+    range: &Range<u64>,
+) -> Result<Loading, StoreError> {
+    let Some(session) = sessions::find(conn, id)? else { return Ok(Loading::Done(Box::new(None))) };
+    let n_turns = range.end.min(session.turn_count()).saturating_sub(range.start);
+    if n_turns > MAX_SHORT_TURNS || session.totals.chars > MAX_SHORT_CHARS {
+        return Ok(Loading::Long);
+    }
+    load_turns_of(conn, session, range).map(|thread| Loading::Done(Box::new(Some(thread))))
+}
+
+fn load_turns_of(conn: &Connection, session: Session, range: &Range<u64>) -> Result<Thread, StoreError> {
+    let mut turns = load_plain(conn, session.cut, range)?;
+    add_signals(conn, session.cut, range, &mut turns)?;
+    if session.flipped > 0 {
+        count_flips(conn, session.cut, range, &mut turns)?;
+    }
+    Ok(Thread { session, turns })
 }
 
 /// Loads a range of a cut's turns; those that are gone are left out.
