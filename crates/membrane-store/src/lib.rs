@@ -25,6 +25,7 @@ pub mod change;
 pub mod codec;
 pub mod conformance;
 pub mod error;
+pub mod kgents;
 pub mod memory;
 
 use std::fmt;

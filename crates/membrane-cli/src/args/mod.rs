@@ -1,8 +1,15 @@
 //! The command line. Texts here are the manual's first page: each command says what it does and shows
 //! one example. What the environment or the file may say instead of a flag is in `config/`.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use membrane::{MergeStrategy, SignalKind};
+mod branching;
+mod turns;
+
+use clap::{Args, Parser, Subcommand};
+
+use branching::MERGE_HELP;
+pub(crate) use branching::{Checkpoint, Fork, Merge, Rewind};
+use turns::APPEND_HELP;
+pub(crate) use turns::{Append, Feedback, Sessions, Show};
 
 const AFTER_HELP: &str = "\
 The database is the first of these that is given:
@@ -185,204 +192,6 @@ Examples:
   membrane serve
   membrane serve --addr 0.0.0.0:8642 --database-url /var/lib/membrane/membrane.db
   KGENTS_CHAT_ECHO_DELAY_MS=50 membrane serve";
-
-#[derive(Debug, Args)]
-pub(crate) struct Sessions {
-    /// Only those of this project.
-    #[arg(long)]
-    pub(crate) project: Option<String>,
-    /// Only those with this branch name.
-    #[arg(long)]
-    pub(crate) branch: Option<String>,
-    /// At most this many.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
-    pub(crate) limit: u32,
-    /// Go on where an earlier list ended.
-    #[arg(long)]
-    pub(crate) cursor: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Show {
-    /// The session.
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
-    /// Begin with the turn of this number, counted from 0.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub(crate) from: u64,
-    /// At most this many turns; all by default.
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<u64>,
-}
-
-const APPEND_HELP: &str = r#"With --stdin each line is one turn, a JSON object:
-  {"user": "…", "assistant": "…"}
-and, if there is more to say: "status" (complete, interrupted, failed), "model",
-"usage", "finish_reason", "reasoning", "error" {"code", "message"},
-"tools" [{"call_id", "name", "input", "output", "success", "duration_ms"}],
-"user_linearity", "assistant_linearity" (required, preserved, droppable),
-"started_at", "completed_at" (RFC 3339). Empty lines are skipped.
-Turns are appended as they come. A line that cannot be read ends the command: the
-turns before it are appended, it and what follows are not; the error names its number.
-
-Examples:
-  membrane append session-0123 --user 'And 3 + 3?' --assistant '6'
-  membrane append --new --project alpha --stdin < conversation.jsonl"#;
-
-#[derive(Debug, Args)]
-pub(crate) struct Append {
-    /// The session.
-    #[arg(value_name = "ID", required_unless_present = "new", conflicts_with = "new")]
-    pub(crate) id: Option<String>,
-    /// Create a session, append to it, and print its id.
-    #[arg(long)]
-    pub(crate) new: bool,
-    /// What the user said.
-    #[arg(
-        long,
-        value_name = "TEXT",
-        requires = "assistant",
-        conflicts_with = "stdin",
-        allow_hyphen_values = true
-    )]
-    pub(crate) user: Option<String>,
-    /// What the answer was.
-    #[arg(long, value_name = "TEXT", requires = "user", allow_hyphen_values = true)]
-    pub(crate) assistant: Option<String>,
-    /// Read turns from standard input, one JSON object a line.
-    #[arg(long)]
-    pub(crate) stdin: bool,
-    /// The new session's project.
-    #[arg(long, conflicts_with = "id")]
-    pub(crate) project: Option<String>,
-    /// The new session's branch name.
-    #[arg(long, conflicts_with = "id")]
-    pub(crate) branch: Option<String>,
-    /// The new session's title.
-    #[arg(long, conflicts_with = "id")]
-    pub(crate) title: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Fork {
-    /// The session.
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
-    /// How many of its first turns the fork holds, 0 for none; all by default.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub(crate) at: Option<i64>,
-    /// What the fork is called; `branch-<n>` by default.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) branch: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Rewind {
-    /// The session.
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
-    /// How many turns to take off.
-    #[arg(value_name = "TURNS")]
-    pub(crate) turns: u64,
-    /// Only if the session is at this version.
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) expect_version: Option<u64>,
-}
-
-const MERGE_HELP: &str = "\
-Strategies:
-  sequential  the turns of BASE, then those of OTHER that BASE has not
-  interleave  the turns of both, in order of time
-  manual      the turns named with --pick, in that order
-
-Examples:
-  membrane merge session-0123 session-4567
-  membrane merge session-0123 session-4567 --strategy manual --pick session-0123:0 --pick session-4567:2";
-
-#[derive(Debug, Args)]
-pub(crate) struct Merge {
-    /// The session whose family, project and names the merge gets.
-    #[arg(value_name = "BASE")]
-    pub(crate) base: String,
-    /// The other one.
-    #[arg(value_name = "OTHER")]
-    pub(crate) other: String,
-    /// How two threads become one.
-    #[arg(long, value_enum, default_value_t = Strategy::Sequential)]
-    pub(crate) strategy: Strategy,
-    /// A turn to keep, by its session and its number there; give it again for the next one.
-    #[arg(long = "pick", value_name = "ID:N")]
-    pub(crate) picks: Vec<String>,
-    /// What the merge is called; both names joined by + by default.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) branch: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Strategy {
-    Sequential,
-    Interleave,
-    Manual,
-}
-
-impl From<Strategy> for MergeStrategy {
-    fn from(strategy: Strategy) -> Self {
-        match strategy {
-            Strategy::Sequential => Self::Sequential,
-            Strategy::Interleave => Self::Interleave,
-            Strategy::Manual => Self::Manual,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Checkpoint {
-    /// The session.
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
-    /// What the checkpoint is called.
-    #[arg(long, conflicts_with_all = ["list", "delete"])]
-    pub(crate) name: Option<String>,
-    /// List the session's checkpoints, the newest first, instead.
-    #[arg(long, conflicts_with = "delete")]
-    pub(crate) list: bool,
-    /// Delete this checkpoint instead.
-    #[arg(long, value_name = "CHECKPOINT")]
-    pub(crate) delete: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Feedback {
-    /// The session.
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
-    /// The turn's number, counted from 0.
-    #[arg(value_name = "TURN", allow_hyphen_values = true)]
-    pub(crate) turn: i64,
-    /// What is said of it.
-    #[arg(value_enum)]
-    pub(crate) signal: Word,
-    /// In words.
-    #[arg(long)]
-    pub(crate) comment: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Word {
-    Positive,
-    Negative,
-    Correction,
-}
-
-impl From<Word> for SignalKind {
-    fn from(word: Word) -> Self {
-        match word {
-            Word::Positive => Self::Positive,
-            Word::Negative => Self::Negative,
-            Word::Correction => Self::Correction,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
