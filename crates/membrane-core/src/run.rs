@@ -118,6 +118,7 @@ impl Run {
             finish_reason: end.finish_reason,
             error: end.error,
             portal_emissions: None,
+            is_legacy: false,
             started_at: self.started_at,
             completed_at: completed_at.max(self.started_at),
         }

@@ -154,6 +154,9 @@ pub struct Turn {
     pub error: Option<TurnError>,
     /// A JSON list kept for clients that know it.
     pub portal_emissions: Option<Json>,
+    /// Whether it comes from an old file that knew the session's total alone: what the turn showed, if anything, is
+    /// in a legacy set of its history, and the turn itself observes nothing.
+    pub is_legacy: bool,
     /// When the user's message came in.
     pub started_at: Timestamp,
     /// When the turn was finished.
@@ -174,6 +177,7 @@ impl Turn {
             finish_reason: None,
             error: None,
             portal_emissions: None,
+            is_legacy: false,
             started_at: at,
             completed_at: at,
         }
@@ -189,7 +193,8 @@ impl Turn {
 
     /// What it observes before any signal: `None` unless complete, else whether no tool failed.
     pub fn observes_success(&self) -> Option<bool> {
-        (self.status == TurnStatus::Complete).then(|| self.tools().all(|tool| tool.success))
+        (self.status == TurnStatus::Complete && !self.is_legacy)
+            .then(|| self.tools().all(|tool| tool.success))
     }
 
     /// What it adds to the running totals.

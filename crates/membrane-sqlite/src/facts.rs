@@ -7,10 +7,16 @@ use membrane_core::history::Placement;
 use membrane_core::time::Timestamp;
 use membrane_core::turn::{Linearity, Totals, Turn, TurnStatus};
 
+/// Instead of the status's letter: a complete turn that observes nothing itself.
+const LEGACY: char = 'l';
+const LEGACY_BYTE: u8 = b'l';
+
 /// What loading a turn needs beside its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) status: TurnStatus,
+    /// Whether an old file's total holds what it showed.
+    pub(crate) is_legacy: bool,
     pub(crate) user_linearity: Linearity,
     pub(crate) assistant_linearity: Linearity,
     /// Whether `tools_json` or `extra_json` is there.
@@ -26,6 +32,7 @@ impl Facts {
     pub(crate) fn of(turn: &Turn, placement: &Placement, has_rare: bool) -> Self {
         Self {
             status: turn.status,
+            is_legacy: turn.is_legacy && turn.status == TurnStatus::Complete,
             user_linearity: turn.user.linearity,
             assistant_linearity: turn.assistant.linearity,
             has_rare,
@@ -41,7 +48,7 @@ impl Facts {
         let letter = |word: &'static str| word.chars().next().unwrap_or('?');
         let mut text = String::with_capacity(112);
         text.extend([
-            letter(self.status.as_str()),
+            if self.is_legacy { LEGACY } else { letter(self.status.as_str()) },
             letter(self.user_linearity.as_str()),
             letter(self.assistant_linearity.as_str()),
             if self.has_rare { '1' } else { '0' },
@@ -77,11 +84,12 @@ impl Facts {
         let started_at = order_at.checked_sub(waited)?;
         Some(Self {
             status: match status {
-                b'c' => TurnStatus::Complete,
+                b'c' | LEGACY_BYTE => TurnStatus::Complete,
                 b'i' => TurnStatus::Interrupted,
                 b'f' => TurnStatus::Failed,
                 _ => return None,
             },
+            is_legacy: status == LEGACY_BYTE,
             user_linearity: linearity(user)?,
             assistant_linearity: linearity(assistant)?,
             has_rare: has_rare == b'1',
@@ -129,6 +137,7 @@ mod tests {
     fn facts_come_back() {
         let facts = Facts {
             status: TurnStatus::Interrupted,
+            is_legacy: false,
             user_linearity: Linearity::Required,
             assistant_linearity: Linearity::Droppable,
             has_rare: true,
@@ -145,6 +154,8 @@ mod tests {
             },
         };
         assert_eq!(Facts::decode(&facts.encode()), Some(facts));
+        let legacy = Facts { status: TurnStatus::Complete, is_legacy: true, ..facts };
+        assert_eq!(Facts::decode(&legacy.encode()), Some(legacy));
     }
 
     #[test]

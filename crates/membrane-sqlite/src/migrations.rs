@@ -27,8 +27,10 @@ pub struct Migration {
 }
 
 /// All steps, in order.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1001, name: "keep", sql: include_str!("migrations/1001_keep.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1001, name: "keep", sql: include_str!("migrations/1001_keep.sql") },
+    Migration { version: 1002, name: "old rows", sql: include_str!("migrations/1002_old_rows.sql") },
+];
 
 /// Whether a step is in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
-use membrane_store::{Change, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
+use membrane_store::{Change, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::apply::Prepared;
@@ -163,6 +163,16 @@ impl Store for SqliteStore {
     async fn find_crystal(&self, session: &SessionId) -> Result<Option<Crystal>, StoreError> {
         let session = session.clone();
         self.readers.read_short(move |conn| read::checkpoints::find_crystal(conn, &session)).await
+    }
+
+    async fn list_old_rows(
+        &self,
+        session: Option<&SessionId>,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<OldRow>, StoreError> {
+        let session = session.cloned();
+        self.readers.read(move |conn| read::old_rows::list(conn, session.as_ref(), offset, limit)).await
     }
 
     async fn find_run(&self, session: &SessionId) -> Result<Option<Run>, StoreError> {

@@ -15,6 +15,8 @@ use membrane_core::state::Action;
 use membrane_core::time::Timestamp;
 use membrane_core::turn::{Signal, Turn};
 
+use crate::kgents::OldRow;
+
 /// How long an idempotency key is remembered.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -238,6 +240,15 @@ pub enum Write {
         /// The signal.
         signal: Signal,
     },
+    /// Writes what an old file knew of a session; only for loading old files.
+    SetPast {
+        /// The session.
+        session: SessionId,
+        /// What was known.
+        past: Past,
+    },
+    /// Keeps something of an old file that has no place elsewhere, word for word; it goes with its session.
+    KeepOldRow(OldRow),
     /// Writes or replaces a session's crystal.
     SaveCrystal(Crystal),
     /// Opens a run; the session becomes `processing`. [`crate::StoreError::Busy`] if one is open.
@@ -288,6 +299,21 @@ pub enum Write {
         /// Keys made before this go.
         before: Timestamp,
     },
+}
+
+/// What an old file knew of a session that follows from nothing else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Past {
+    /// Whether it went into a merge.
+    pub is_merged: bool,
+    /// Which one, if it is known; it may be gone.
+    pub merged_into: Option<SessionId>,
+    /// The flags and names that are set at creation by nobody else.
+    pub patch: SessionPatch,
+    /// When it was last active.
+    pub last_active: Timestamp,
+    /// The legacy observations of its history, which no other session and no checkpoint may use yet; ordered by origin.
+    pub legacy: Vec<LegacySet>,
 }
 
 /// Where a session stood after a change.

@@ -44,6 +44,7 @@ use membrane_core::turn::KeptTurn;
 
 pub use change::{Change, IdempotencyKey, Receipt, Requirement, SessionStamp, Write};
 pub use error::{StoreError, Subject};
+pub use kgents::OldRow;
 
 /// A session together with some of its turns, read in one snapshot.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,6 +160,15 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Finds a session's crystal.
     async fn find_crystal(&self, session: &SessionId) -> Result<Option<Crystal>, StoreError>;
+
+    /// What old files held beyond what has a place elsewhere: of a session, or of none that is there. In the order in
+    /// which it was kept; at most `limit`, after the first `offset`.
+    async fn list_old_rows(
+        &self,
+        session: Option<&SessionId>,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<OldRow>, StoreError>;
 
     /// Finds the run that is open on a session.
     async fn find_run(&self, session: &SessionId) -> Result<Option<Run>, StoreError>;

@@ -86,6 +86,7 @@ impl NewTurn {
             finish_reason: self.finish_reason,
             error: self.error,
             portal_emissions: self.portal_emissions,
+            is_legacy: false,
             started_at,
             completed_at: self.completed_at.unwrap_or(now.max(started_at)),
         }

@@ -6,6 +6,7 @@
 mod checkpoints;
 mod keys;
 mod moves;
+mod past;
 mod purge;
 mod record;
 mod requirements;
@@ -89,6 +90,8 @@ fn carry_out(tx: &mut Tx<'_>, write: &Write, measured: &[MeasuredTurn]) -> Resul
         }
         Write::DeleteCheckpoint { session, id } => checkpoints::delete(tx, session, id),
         Write::AddSignal { at, signal } => signals::add(tx, *at, signal),
+        Write::SetPast { session, past } => past::set(tx, session, past),
+        Write::KeepOldRow(row) => past::keep(tx, row),
         Write::SaveCrystal(crystal) => checkpoints::save_crystal(tx, crystal),
         Write::BeginRun { run, lease_for } => runs::begin(tx, run, *lease_for),
         Write::AppendPieces { run, pieces } => runs::append_pieces(tx, run, pieces),

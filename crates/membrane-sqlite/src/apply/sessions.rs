@@ -14,7 +14,7 @@ use rusqlite::{Connection, params};
 use crate::apply::moves::{Standing, standing_at};
 use crate::apply::record::{Dirty, Record, Tx, family_of};
 use crate::apply::turns::{insert_history, insert_segment, insert_slice};
-use crate::apply::{keys, purge};
+use crate::apply::{keys, past, purge};
 use crate::error::{Doing, store_error};
 use crate::rows::signed;
 
@@ -120,7 +120,7 @@ fn insert(tx: &Tx<'_>, session: &NewSession, record: &Record) -> Result<i64, Sto
     })
 }
 
-fn insert_legacy(
+pub(super) fn insert_legacy(
     conn: &Connection,
     history: HistoryId,
     legacy: &[membrane_core::evidence::LegacySet],
@@ -225,6 +225,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: &SessionId) -> Result<(), StoreError> 
     conn.prepare_cached("UPDATE segments SET owner_id = NULL WHERE owner_id = ?1")
         .and_then(|mut statement| statement.execute([id.as_str()]))
         .doing(doing)?;
+    past::forget(conn, id)?;
     tx.dismiss(id);
     tx.tally.sessions -= 1;
     doomed.purge(conn, &mut tx.tally)

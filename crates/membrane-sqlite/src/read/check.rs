@@ -99,7 +99,7 @@ const CHECKS: &[(&str, &str)] = &[
     (
         "turn {}: facts are not what its columns say",
         "SELECT segment_id || ':' || position FROM turns WHERE facts IS NOT
-            substr(status, 1, 1) || substr(user_linearity, 1, 1) || substr(assistant_linearity, 1, 1)
+            CASE WHEN status = 'complete' AND observes IS NULL THEN 'l' ELSE substr(status, 1, 1) END || substr(user_linearity, 1, 1) || substr(assistant_linearity, 1, 1)
             || (tools_json IS NOT NULL OR extra_json IS NOT NULL) || ',' || order_at || ',' || (order_at - started_at) || ','
             || (completed_at - started_at) || ',' || sum_succeeded || ',' || sum_failed || ',' || sum_tool_calls || ','
             || sum_tokens || ',' || sum_chars || ',' || sum_code_blocks",

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod checkpoints;
 pub(crate) mod histories;
 pub(crate) mod lists;
+pub(crate) mod old_rows;
 pub(crate) mod runs;
 pub(crate) mod sessions;
 pub(crate) mod stats;

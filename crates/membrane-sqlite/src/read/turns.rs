@@ -124,6 +124,7 @@ fn push_turn(turns: &mut Vec<KeptTurn>, row: &Row<'_>, stretch: &Stretch) -> Res
             finish_reason: None,
             error: None,
             portal_emissions: None,
+            is_legacy: facts.is_legacy,
             started_at: facts.started_at,
             completed_at: facts.completed_at,
         },

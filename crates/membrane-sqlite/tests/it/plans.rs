@@ -11,11 +11,23 @@ use rusqlite::config::DbConfig;
 
 use crate::keep::{Keep, column};
 
-/// Rooms that scan by their nature: counting and checking everything, and the schema.
-const MAY_SCAN: [&str; 4] = ["counts.rs", "read/check.rs", "read/stats.rs", "migrations.rs"];
+/// Rooms that scan by their nature: counting, checking and copying everything, old files, and the schema.
+const MAY_SCAN: [&str; 9] = [
+    "backup/",
+    "counts.rs",
+    "doctor/",
+    "export/",
+    "migrations.rs",
+    "read/check.rs",
+    "read/stats.rs",
+    "universe/",
+    "v1/",
+];
 
 /// Parts of plans that look like work over all rows and are not, each with its reason.
-const FINE: [(&str, &str); 6] = [
+const FINE: [(&str, &str); 7] = [
+    // What belongs to no session is asked for by an export alone.
+    ("FROM legacy_rows", "SCAN legacy_rows"),
     // Few rows: one per turn that is being written at this moment.
     ("FROM runs WHERE phase = 'running'", "SCAN runs"),
     ("FROM runs WHERE phase = 'running'", "USE TEMP B-TREE"),
@@ -162,7 +174,7 @@ async fn every_statement_uses_an_index_and_sorts_no_texts() {
     let shared = constants(&sources["rows.rs"]);
     let (mut n_statements, mut bad) = (0, Vec::new());
     for (name, source) in &sources {
-        if MAY_SCAN.contains(&name.as_str()) {
+        if MAY_SCAN.iter().any(|room| name.starts_with(room)) {
             continue;
         }
         for sql in statements(source, &shared) {

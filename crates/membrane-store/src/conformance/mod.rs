@@ -38,6 +38,8 @@ pub mod lists;
 #[cfg(feature = "conformance")]
 pub mod merges;
 #[cfg(feature = "conformance")]
+pub mod past;
+#[cfg(feature = "conformance")]
 pub mod races;
 #[cfg(feature = "conformance")]
 pub mod requirements;

@@ -45,6 +45,11 @@ macro_rules! conformance_tests {
             stats_count_what_is_shown_and_what_is_stored
             a_closed_store_refuses_every_call
         );
+        $crate::conformance_room!($make_store, past:
+            a_session_gets_the_past_that_an_old_file_knew
+            what_an_old_file_held_is_kept_and_goes_with_its_session
+            a_legacy_turn_observes_nothing_whatever_is_said_of_it
+        );
         $crate::conformance_room!($make_store, requirements:
             a_stale_version_is_a_conflict_that_names_both
             what_the_state_does_not_allow_is_refused_with_the_state

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use membrane_core::checkpoint::Checkpoint;
-use membrane_core::ids::SessionId;
+use membrane_core::history::History;
+use membrane_core::ids::{HistoryId, SessionId};
 use membrane_core::session::Session;
 
 use super::report::Finding;
@@ -203,6 +204,9 @@ pub trait Sink {
 
     /// Finds a session that is there by now.
     fn find_session(&mut self, id: &SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Finds a history.
+    fn find_history(&mut self, id: HistoryId) -> Result<Option<History>, StoreError>;
 
     /// A digest of each turn of a session, in order: [`super::digest`] of its texts and its start.
     fn list_digests(&mut self, id: &SessionId) -> Result<Vec<[u8; 32]>, StoreError>;

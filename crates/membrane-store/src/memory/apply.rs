@@ -73,6 +73,11 @@ impl Tx<'_> {
             }
             Write::DeleteCheckpoint { session, id } => self.delete_checkpoint(&session, &id),
             Write::AddSignal { at, signal } => self.add_signal(at, signal),
+            Write::SetPast { session, past } => self.set_past(&session, past),
+            Write::KeepOldRow(row) => {
+                self.keep_old_row(row);
+                Ok(())
+            }
             Write::SaveCrystal(crystal) => self.save_crystal(crystal),
             Write::BeginRun { run, lease_for } => self.begin_run(run, lease_for),
             Write::AppendPieces { run, pieces } => self.append_pieces(&run, pieces),

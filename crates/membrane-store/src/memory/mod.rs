@@ -9,6 +9,7 @@ mod apply;
 mod check;
 mod checkpoints;
 mod keys;
+mod past;
 mod purge;
 mod read;
 mod requirements;

@@ -86,6 +86,7 @@ impl Tx<'_> {
         }
         self.remove_checkpoints(id);
         self.state.crystals.remove(id);
+        self.remove_old_rows(id);
         self.remove_run(id);
         self.forget_keys_of(id);
         let state = &mut *self.state;

@@ -16,7 +16,7 @@ use membrane_core::turn::{Signal, Totals, Turn};
 
 use super::keys::{KeyName, KeyRow};
 use super::table::Table;
-use crate::{StoreError, Subject};
+use crate::{OldRow, StoreError, Subject};
 
 /// An append-only run of turns.
 #[derive(Debug, Clone)]
@@ -97,6 +97,10 @@ pub(super) struct State {
     /// A session's checkpoints in the order of making.
     pub(super) checkpoints_of: Table<(SessionId, u64), CheckpointId>,
     pub(super) crystals: Table<SessionId, Crystal>,
+    /// What old files held beyond the rest, in the order in which it was kept.
+    pub(super) old_rows: Table<i64, OldRow>,
+    /// Old rows by the session that they name.
+    pub(super) old_rows_of: Table<(SessionId, i64), ()>,
     /// Unfinished turns by their session, which has at most one.
     pub(super) runs: Table<SessionId, RunRow>,
     /// The session of a run.
@@ -129,6 +133,8 @@ macro_rules! each_table {
         $state.checkpoints.$method();
         $state.checkpoints_of.$method();
         $state.crystals.$method();
+        $state.old_rows.$method();
+        $state.old_rows_of.$method();
         $state.runs.$method();
         $state.session_of_run.$method();
         $state.pieces.$method();

@@ -18,7 +18,7 @@ use membrane_core::turn::KeptTurn;
 
 use super::apply;
 use super::state::State;
-use crate::{Change, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
+use crate::{Change, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
 
 /// A keep that lives and dies with this value. Share it through an `Arc`.
 pub struct MemoryStore {
@@ -130,6 +130,15 @@ impl Store for MemoryStore {
 
     async fn find_crystal(&self, session: &SessionId) -> Result<Option<Crystal>, StoreError> {
         self.read(|state| Ok(state.crystals.get(session).cloned()))
+    }
+
+    async fn list_old_rows(
+        &self,
+        session: Option<&SessionId>,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<OldRow>, StoreError> {
+        self.read(|state| Ok(state.list_old_rows(session, offset, limit)))
     }
 
     async fn find_run(&self, session: &SessionId) -> Result<Option<Run>, StoreError> {

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use membrane::core::history::{Cut, History, TurnMark, TurnRef};
 use membrane::core::ids::{CheckpointId, HistoryId, InstanceId, RunId};
 use membrane::core::run::{Piece, Run};
-use membrane::store::{Change, Receipt};
+use membrane::store::{Change, OldRow, Receipt};
 use membrane::{
     BranchNode, Chat, Checkpoint, Crystal, KeptTurn, PageRequest, Session, SessionFilter, SessionId,
     SessionPage, Store, StoreError, StoreGauges, StoreStats, Thread,
@@ -202,6 +202,15 @@ impl Store for Meddling {
 
     async fn find_crystal(&self, session: &SessionId) -> Result<Option<Crystal>, StoreError> {
         self.inner.find_crystal(session).await
+    }
+
+    async fn list_old_rows(
+        &self,
+        session: Option<&SessionId>,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<OldRow>, StoreError> {
+        self.inner.list_old_rows(session, offset, limit).await
     }
 
     async fn find_run(&self, session: &SessionId) -> Result<Option<Run>, StoreError> {
