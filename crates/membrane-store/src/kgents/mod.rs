@@ -9,10 +9,14 @@
 //! Everything here is synchronous and does no I/O of its own. What the tables look like is CONTRACT's section 5 in
 //! short: sessions, turns, checkpoints and crystals, with times as text without a zone and nested values as JSON text.
 
+pub mod digest;
+pub mod extras;
+pub mod json;
 pub mod load;
 pub mod old;
 pub mod report;
 
+pub use digest::digest;
 pub use load::{LoadError, LoadOptions, load};
 pub use old::{OldCheckpoint, OldCrystal, OldRow, OldSession, OldTurn, Place, Sink, Source, SourceError};
 pub use report::{Finding, Oddity, Report, TableCount};

@@ -7,7 +7,7 @@ use membrane_core::history::History;
 use membrane_core::ids::{HistoryId, SessionId};
 use membrane_core::session::Session;
 
-use super::report::Finding;
+use super::report::{Finding, Oddity};
 use crate::change::{Change, Receipt};
 use crate::error::StoreError;
 
@@ -140,10 +140,18 @@ pub struct OldRow {
     pub source: String,
     /// The row's key, as in [`Place::row`].
     pub row: String,
-    /// A whole row as a JSON object of its columns (a blob as `{"hex": "…"}`), or a column's text as it was.
+    /// A whole row as a JSON object of its columns (a blob as `{"hex": "…"}`, or `{"text": "…"}` if it is UTF-8), or a
+    /// column's text as it was.
     pub value: String,
     /// Why it is here, a sentence.
     pub reason: String,
+}
+
+impl OldRow {
+    /// Whether it is a whole row of the table, and not a column alone.
+    pub fn is_whole(&self, place: &Place) -> bool {
+        self.source == place.table
+    }
 }
 
 /// Why an old file cannot be read on.
@@ -192,6 +200,12 @@ pub trait Source {
     /// it gives `None`: before the next session, and once more after the last one. Each has been counted as skipped
     /// by [`Self::counts`] if it is a whole row.
     fn next_aside(&mut self) -> Result<Option<(OldRow, Finding)>, SourceError>;
+
+    /// Rows that are skipped and of which nothing is worth keeping, such as exact copies: their table, what they are,
+    /// how many there are. To be asked for once, after the last session.
+    fn skipped(&mut self) -> Result<Vec<(&'static str, Oddity, u64)>, SourceError> {
+        Ok(Vec::new())
+    }
 
     /// How many rows there are in each table, in all.
     fn totals(&mut self) -> Result<Vec<(&'static str, u64)>, SourceError>;

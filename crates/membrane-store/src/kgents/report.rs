@@ -151,6 +151,14 @@ impl Report {
         self.tables.entry(table).or_default().skipped += 1;
     }
 
+    /// Counts rows that were skipped and are not kept, each with an odd thing that is counted but not named.
+    pub fn count_dropped(&mut self, table: &'static str, oddity: Oddity, rows: u64) {
+        self.tables.entry(table).or_default().skipped += rows;
+        if rows > 0 {
+            *self.oddities.entry(oddity).or_default() += rows;
+        }
+    }
+
     /// Whether every row of every table is accounted for.
     pub fn is_complete(&self) -> bool {
         self.tables.values().all(|count| count.read + count.skipped == count.total)
