@@ -153,13 +153,22 @@ pub enum Origin {
     },
 }
 
-/// An automatic checkpoint that a move leaves behind at the place it moves away from.
+/// The checkpoint that a move leaves behind at the place it moves away from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leave {
     /// Its id.
     pub id: CheckpointId,
-    /// Rewind or restore.
+    /// Rewind or restore; named only when old files are loaded.
     pub kind: CheckpointKind,
+    /// What it is called, if it is named.
+    pub name: Option<String>,
+}
+
+impl Leave {
+    /// An automatic one.
+    pub fn automatic(id: CheckpointId, kind: CheckpointKind) -> Self {
+        Self { id, kind, name: None }
+    }
 }
 
 /// One write. A write that names something missing fails with [`crate::StoreError::NotFound`].

@@ -138,7 +138,7 @@ impl Chat {
             .write(Write::MoveSession {
                 session: id.clone(),
                 to: Cut { turn_count, ..session.cut },
-                leave: Leave { id: CheckpointId::generate(self.ids()), kind: CheckpointKind::Rewind },
+                leave: Leave::automatic(CheckpointId::generate(self.ids()), CheckpointKind::Rewind),
             });
         Ok(Decision::Commit(change))
     }

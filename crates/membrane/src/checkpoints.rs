@@ -160,7 +160,7 @@ impl Chat {
         change = change.write(Write::MoveSession {
             session: id.clone(),
             to,
-            leave: Leave { id: CheckpointId::generate(self.ids()), kind: CheckpointKind::Restore },
+            leave: Leave::automatic(CheckpointId::generate(self.ids()), CheckpointKind::Restore),
         });
         Ok(Decision::Commit(change))
     }

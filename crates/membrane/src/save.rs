@@ -115,7 +115,7 @@ impl Chat {
             change = change.write(Write::MoveSession {
                 session: id.clone(),
                 to: Cut { turn_count: tail.kept, ..base.cut },
-                leave: Leave { id: CheckpointId::generate(self.ids()), kind: CheckpointKind::Rewind },
+                leave: Leave::automatic(CheckpointId::generate(self.ids()), CheckpointKind::Rewind),
             });
         }
         if appended > 0 {

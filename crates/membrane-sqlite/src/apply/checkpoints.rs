@@ -29,11 +29,11 @@ pub(super) fn create(
     insert(tx, id, session, name, CheckpointKind::Named, cut, &evidence)
 }
 
-/// Leaves an automatic checkpoint where the session stands.
+/// Leaves a checkpoint where the session stands.
 pub(super) fn leave(tx: &mut Tx<'_>, session: &SessionId, leave: &Leave) -> Result<(), StoreError> {
     let record = tx.record(session)?;
     let (cut, evidence) = (record.cut, record.standing().evidence());
-    insert(tx, &leave.id, session, None, leave.kind, cut, &evidence)
+    insert(tx, &leave.id, session, leave.name.as_deref(), leave.kind, cut, &evidence)
 }
 
 fn insert(

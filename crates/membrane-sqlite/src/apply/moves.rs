@@ -28,7 +28,7 @@ pub(super) struct Standing {
     pub(super) legacy: LegacyTotals,
 }
 
-/// Moves the session and leaves an automatic checkpoint where it stood.
+/// Moves the session and leaves a checkpoint where it stood.
 pub(super) fn move_session(
     tx: &mut Tx<'_>,
     session: &SessionId,

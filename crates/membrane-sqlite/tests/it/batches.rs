@@ -32,6 +32,7 @@ fn change(f: &Fixture, crowd: &SessionId, number: u64) -> (Change, bool) {
             let leave = Leave {
                 id: CheckpointId::from_stored(&format!("left-{number}")),
                 kind: CheckpointKind::Rewind,
+                name: None,
             };
             let to = Cut { history: HistoryId(999_999), turn_count: 1 };
             let go = Write::MoveSession { session: crowd.clone(), to, leave };

@@ -192,7 +192,7 @@ impl Fixture {
     /// The change that moves a session to a cut and leaves a checkpoint of this kind, with its id.
     pub fn move_to(&self, session: &SessionId, to: Cut, kind: CheckpointKind) -> (CheckpointId, Change) {
         let id = CheckpointId::generate(&*self.ids);
-        let leave = Leave { id: id.clone(), kind };
+        let leave = Leave::automatic(id.clone(), kind);
         (id, self.change().write(Write::MoveSession { session: session.clone(), to, leave }))
     }
 

@@ -138,7 +138,7 @@ pub async fn writing_to_what_is_not_there_names_it(store: Arc<dyn Store>) {
     let (id, nobody) = (f.session(1).await, SessionId::from_stored("nobody"));
     let cut = f.get(&id).await.cut;
     let (checkpoint, run) = (CheckpointId::from_stored("none"), RunId::from_stored("none"));
-    let leave = Leave { id: CheckpointId::from_stored("new"), kind: CheckpointKind::Rewind };
+    let leave = Leave::automatic(CheckpointId::from_stored("new"), CheckpointKind::Rewind);
     let title = SessionPatch { title: Some(None), ..SessionPatch::default() };
     let crystal = Crystal {
         session: nobody.clone(),
@@ -243,7 +243,7 @@ async fn everything(f: &Fixture) -> Vec<Write> {
         Write::MoveSession {
             session: a.clone(),
             to: Cut { turn_count: 2, ..cut },
-            leave: Leave { id: CheckpointId::generate(&*f.ids), kind: CheckpointKind::Rewind },
+            leave: Leave::automatic(CheckpointId::generate(&*f.ids), CheckpointKind::Rewind),
         },
         append(&a, f.turns(1)),
         Write::PatchSession { session: a.clone(), patch },

@@ -64,6 +64,8 @@ pub struct OldSession {
 pub struct OldTurn {
     /// Where it stands.
     pub place: Place,
+    /// Its id, where the file has one that is its own.
+    pub id: Option<String>,
     /// Its number as the file has it; a source gives turns in order, whatever their numbers are.
     pub turn_number: Option<i64>,
     /// What the user said.
@@ -218,6 +220,9 @@ pub trait Sink {
 
     /// Finds a session that is there by now.
     fn find_session(&mut self, id: &SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Whether this very row is kept already. A sink that starts empty may say no.
+    fn has_old_row(&mut self, row: &OldRow) -> Result<bool, StoreError>;
 
     /// Finds a history.
     fn find_history(&mut self, id: HistoryId) -> Result<Option<History>, StoreError>;

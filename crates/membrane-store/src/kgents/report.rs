@@ -95,7 +95,7 @@ pub struct TableCount {
     pub total: u64,
     /// Those that became part of the keep, or were in it already.
     pub read: u64,
-    /// Those that did not; each has a finding, and is kept aside.
+    /// Those that did not: each is kept aside, or is a copy of another, or its session has a finding.
     pub skipped: u64,
 }
 
@@ -149,6 +149,14 @@ impl Report {
     /// Counts a row that was skipped.
     pub fn count_skipped(&mut self, table: &'static str) {
         self.tables.entry(table).or_default().skipped += 1;
+    }
+
+    /// Counts rows that had been read as skipped after all.
+    pub fn take_back(&mut self, table: &'static str, rows: u64) {
+        let count = self.tables.entry(table).or_default();
+        let rows = rows.min(count.read);
+        count.read -= rows;
+        count.skipped += rows;
     }
 
     /// Counts rows that were skipped and are not kept, each with an odd thing that is counted but not named.

@@ -49,10 +49,10 @@ impl Tx<'_> {
         Ok(Head { segment, position: 0 })
     }
 
-    /// Moves the session and leaves an automatic checkpoint where it stood.
+    /// Moves the session and leaves a checkpoint where it stood.
     pub(super) fn move_session(&mut self, id: &SessionId, to: Cut, leave: Leave) -> Result<(), StoreError> {
         let from = self.state.session(id)?.cut;
-        self.add_checkpoint(leave.id, id, None, leave.kind, from)?;
+        self.add_checkpoint(leave.id, id, leave.name, leave.kind, from)?;
         self.state.standing(to)?;
         self.point(id, to)?;
         self.write_record(id)?;
