@@ -74,6 +74,11 @@ pub(crate) fn index_path(path: &Path) -> PathBuf {
     beside(path, "-shm")
 }
 
+/// What a transaction without a write-ahead log leaves behind when it is cut off.
+pub(crate) fn journal_path(path: &Path) -> PathBuf {
+    beside(path, "-journal")
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = real_path(path).into_os_string();
     name.push(suffix);

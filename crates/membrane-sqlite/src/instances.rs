@@ -188,7 +188,7 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// Locks the file, made if it is missing; `None` while somebody else has it locked, or has just removed it.
-fn try_hold(path: &Path) -> Result<Option<File>, StoreError> {
+pub(crate) fn try_hold(path: &Path) -> Result<Option<File>, StoreError> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)

@@ -9,6 +9,7 @@
 //! What a change means is said by `membrane-store`; what operations decide, by `membrane-core`.
 
 mod apply;
+mod backup;
 mod connection;
 mod counts;
 mod error;
@@ -25,6 +26,7 @@ mod store;
 pub mod telemetry;
 mod writer;
 
+pub use backup::BackupError;
 pub use error::OpenError;
 pub use options::{SqliteOptions, Synchronous};
 pub use store::SqliteStore;
