@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use membrane_store::StoreError;
+use membrane_store::kgents::LoadError;
 use rusqlite::ErrorCode;
+
+use crate::backup::BackupError;
 
 /// When trying again after a full queue or a held database makes sense.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -34,6 +37,43 @@ pub enum OpenError {
         path: PathBuf,
         /// The table in the way.
         table: String,
+    },
+    /// Tables that are called like those of a kgents V1 file, and are none.
+    #[error("{} has a {name:?} that is not kgents': {problem}; name another file, this one is unchanged", .path.display())]
+    NotV1 {
+        /// The file.
+        path: PathBuf,
+        /// What is called like one of its tables.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A V1 file with something in it that would stop working.
+    #[error("{} is a kgents V1 file and cannot be upgraded: {reason}; remove it, or run \"membrane migrate --force\"; \
+             the file is unchanged", .path.display())]
+    UpgradeBlocked {
+        /// The file.
+        path: PathBuf,
+        /// What, and why.
+        reason: String,
+    },
+    /// The copy that is made of a V1 file before it is upgraded.
+    #[error("{} is a kgents V1 file and was not upgraded, because no backup of it could be made; it is unchanged", .path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: BackupError,
+    },
+    /// A V1 file that could not be taken in.
+    #[error("{} is a kgents V1 file and was not upgraded; it is unchanged", .path.display())]
+    Upgrade {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: LoadError,
     },
     /// A database that a newer Membrane wrote.
     #[error("{} has schema version {found}, this binary knows up to {known}; use a newer membrane", .path.display())]

@@ -24,6 +24,7 @@ mod readers;
 mod rows;
 mod store;
 pub mod telemetry;
+pub mod v1;
 mod writer;
 
 pub use backup::BackupError;

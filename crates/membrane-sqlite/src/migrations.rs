@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Doing, OpenError, open_error};
+use crate::v1::{Found, Shape};
 
 /// The lowest number of ours.
 const FIRST: i64 = 1001;
@@ -61,13 +62,24 @@ impl Migration {
 
 /// Refuses a file that is not ours to write to: another make's, a newer one, an edited one. Only reads, and
 /// in one snapshot: another process may be making the schema at this moment.
-pub(crate) fn inspect_in_snapshot(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(crate) fn inspect_in_snapshot(conn: &Connection, path: &Path) -> Result<Contents, OpenError> {
     let tx = conn.unchecked_transaction().map_err(|error| open_error(path, READING, error))?;
-    inspect(&tx, path)?;
-    tx.commit().map_err(|error| open_error(path, READING, error))
+    let contents = inspect(&tx, path)?;
+    tx.commit().map_err(|error| open_error(path, READING, error))?;
+    Ok(contents)
 }
 
-fn inspect(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+/// What is in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// A keep, or nothing of ours yet.
+    Keep,
+    /// A kgents V1 file's tables.
+    V1(Shape),
+}
+
+/// The same inside a transaction.
+pub(crate) fn inspect(conn: &Connection, path: &Path) -> Result<Contents, OpenError> {
     let applied = applied(conn, path)?;
     for (version, checksum, _) in &applied {
         let Some(step) = MIGRATIONS.iter().find(|step| step.version == *version) else { continue };
@@ -84,7 +96,17 @@ fn inspect(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     if let Some(found) = applied.iter().map(|(version, ..)| *version).max().filter(|found| *found > known) {
         return Err(OpenError::TooNew { path: path.to_owned(), found, known });
     }
-    if applied.is_empty() { refuse_foreign_tables(conn, path) } else { Ok(()) }
+    if !applied.is_empty() {
+        return Ok(Contents::Keep);
+    }
+    match Shape::find(conn).map_err(|error| open_error(path, READING, error))? {
+        Found::V1(shape) => {
+            refuse_foreign_tables(conn, path, Some(&shape))?;
+            Ok(Contents::V1(shape))
+        }
+        Found::Other { name, problem } => Err(OpenError::NotV1 { path: path.to_owned(), name, problem }),
+        Found::Nothing => refuse_foreign_tables(conn, path, None).map(|()| Contents::Keep),
+    }
 }
 
 /// Brings the file up to date. Two processes may try at once; the second finds it done.
@@ -93,8 +115,16 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).doing(doing)?;
     // Once more under the lock: another process may have been here meanwhile.
     inspect(&tx, path)?;
-    prepare_version_table(&tx)?;
-    let applied = applied(&tx, path)?;
+    apply_missing(&tx, path)?;
+    tx.commit().doing(doing)?;
+    Ok(())
+}
+
+/// Applies the steps that are not there yet, in the caller's transaction.
+pub(crate) fn apply_missing(tx: &Connection, path: &Path) -> Result<(), OpenError> {
+    let doing = "bring the schema up to date";
+    prepare_version_table(tx)?;
+    let applied = applied(tx, path)?;
     for step in MIGRATIONS {
         if applied.iter().any(|(version, ..)| *version == step.version) {
             continue;
@@ -106,7 +136,6 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
         )
         .doing(doing)?;
     }
-    tx.commit().doing(doing)?;
     Ok(())
 }
 
@@ -179,7 +208,7 @@ fn prepare_version_table(conn: &Connection) -> Result<(), StoreError> {
 }
 
 /// A new schema needs all of its names; tables of others beside them are no hindrance.
-fn refuse_foreign_tables(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+fn refuse_foreign_tables(conn: &Connection, path: &Path, old: Option<&Shape>) -> Result<(), OpenError> {
     let doing = "look for tables of another make";
     let ours = Connection::open_in_memory().doing(doing)?;
     ours.execute_batch(&sql()).doing(doing)?;
@@ -193,7 +222,13 @@ fn refuse_foreign_tables(conn: &Connection, path: &Path) -> Result<(), OpenError
     while let Some(row) = names.next().doing(doing)? {
         let name: String = row.get(0).doing(doing)?;
         let found: Option<String> = look.query_row([&name], |row| row.get(0)).optional().doing(doing)?;
-        if let Some(table) = found {
+        let is_old = match (&found, old) {
+            (Some(name), Some(shape)) => {
+                shape.owns(conn, name).map_err(|error| open_error(path, doing, error))?
+            }
+            _ => false,
+        };
+        if let (Some(table), false) = (found, is_old) {
             return Err(OpenError::ForeignTables { path: path.to_owned(), table });
         }
     }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::v1::UpgradeOptions;
+
 /// When a commit is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Synchronous {
@@ -47,6 +49,8 @@ pub struct SqliteOptions {
     /// How many pages (of 4 KiB) the write-ahead log may hold before its content moves to the main file;
     /// 1,000 by default. A greater value costs disk and recovery time, a smaller one throughput.
     pub checkpoint_pages: u32,
+    /// What becomes of a kgents V1 file that is opened.
+    pub upgrade: UpgradeOptions,
     /// The name of a registered SQLite VFS to use instead of the default one; for tests.
     pub vfs: Option<String>,
 }
@@ -63,6 +67,7 @@ impl SqliteOptions {
             readers: 2,
             cache_kib: 64 * 1024,
             checkpoint_pages: 1000,
+            upgrade: UpgradeOptions::default(),
             vfs: None,
         }
     }

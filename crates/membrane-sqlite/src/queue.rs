@@ -16,6 +16,7 @@ use crate::error::{OpenError, crowded};
 use crate::options::SqliteOptions;
 use crate::pace::Pace;
 use crate::telemetry::Meters;
+use crate::v1::Upgrade;
 use crate::writer::{Outcome, Writer};
 
 /// The longest commit, on the average of the last few, that may run on a caller's thread: what an
@@ -35,6 +36,7 @@ enum Request {
 /// The way to the writer.
 #[derive(Debug)]
 pub(crate) struct WriteQueue {
+    upgrade: Option<Upgrade>,
     requests: mpsc::Sender<Request>,
     desk: Arc<Desk>,
     patience: Duration,
@@ -81,7 +83,8 @@ impl WriteQueue {
         std::thread::Builder::new()
             .name("membrane-writer".to_owned())
             .spawn(move || match Writer::open(&options, meters) {
-                Ok(writer) => {
+                Ok(mut writer) => {
+                    let upgrade = writer.take_upgrade();
                     let max_batch = writer.max_batch();
                     let desk = Arc::new(Desk {
                         totals: writer.totals(),
@@ -89,7 +92,7 @@ impl WriteQueue {
                         was_alone: AtomicBool::new(false),
                         pace: Pace::default(),
                     });
-                    if opened.send(Ok(Arc::clone(&desk))).is_ok() {
+                    if opened.send(Ok((Arc::clone(&desk), upgrade))).is_ok() {
                         serve(&desk, inbox, max_batch);
                     }
                 }
@@ -99,8 +102,13 @@ impl WriteQueue {
                 }
             })
             .map_err(OpenError::Thread)?;
-        let desk = is_open.await.unwrap_or(Err(OpenError::Store(StoreError::Closed)))?;
-        Ok(Self { requests, desk, patience })
+        let (desk, upgrade) = is_open.await.unwrap_or(Err(OpenError::Store(StoreError::Closed)))?;
+        Ok(Self { upgrade, requests, desk, patience })
+    }
+
+    /// What opening the file did to an old one.
+    pub(crate) fn upgrade(&self) -> Option<&Upgrade> {
+        self.upgrade.as_ref()
     }
 
     /// Commits a change, together with those that wait at the same moment.

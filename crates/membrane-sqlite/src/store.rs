@@ -28,6 +28,7 @@ use crate::read;
 use crate::read::turns::Loading;
 use crate::readers::Readers;
 use crate::telemetry::Meters;
+use crate::v1::Upgrade;
 
 /// A keep in one SQLite file. Share it through an `Arc`; dropping the last handle closes the file after
 /// what was asked for is done.
@@ -53,6 +54,11 @@ impl SqliteStore {
         let readers = Readers::start(&options)?;
         let instances = Arc::new(Instances::beside(&options));
         Ok(Self { queue, readers, instances, meters, options })
+    }
+
+    /// What opening the file did, if it was a kgents V1 file.
+    pub fn upgrade(&self) -> Option<&Upgrade> {
+        self.queue.upgrade()
     }
 
     /// Which steps of the schema a file holds. Changes nothing; a missing file holds none.

@@ -12,9 +12,10 @@ use crate::apply::{self, Prepared};
 use crate::connection::{Patience, make_folder, make_writer, open_to_look, refuse_read_only, wait_politely};
 use crate::counts::{Counts, Totals};
 use crate::error::{Doing, OpenError, ends_transaction, held};
-use crate::migrations::{inspect_in_snapshot, migrate};
+use crate::migrations::{Contents, inspect_in_snapshot, migrate};
 use crate::options::SqliteOptions;
 use crate::telemetry::Meters;
+use crate::v1::{self, Upgrade};
 
 /// How many times the threshold the log may grow while readers keep it from being reset, before the
 /// writer waits for them.
@@ -81,6 +82,8 @@ pub(crate) struct Writer {
     patience: Patience,
     counts: Counts,
     meters: Meters,
+    /// What opening it did to an old file.
+    upgrade: Option<Upgrade>,
 }
 
 impl Writer {
@@ -88,8 +91,12 @@ impl Writer {
     pub(crate) fn open(options: &SqliteOptions, meters: Meters) -> Result<Self, OpenError> {
         make_folder(options)?;
         let mut conn = open_to_look(options, OpenFlags::SQLITE_OPEN_CREATE)?;
-        inspect_in_snapshot(&conn, &options.path)?;
+        let contents = inspect_in_snapshot(&conn, &options.path)?;
         refuse_read_only(&conn, options)?;
+        let upgrade = match contents {
+            Contents::V1(_) => v1::upgrade(&conn, options)?,
+            Contents::Keep => None,
+        };
         make_writer(&conn, options)?;
         migrate(&mut conn, &options.path)?;
         let patience = wait_politely(&mut conn, options.busy_timeout)?;
@@ -114,7 +121,13 @@ impl Writer {
             patience,
             counts,
             meters,
+            upgrade,
         })
+    }
+
+    /// What opening it did to an old file; once.
+    pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
+        self.upgrade.take()
     }
 
     /// How many changes may share one transaction.

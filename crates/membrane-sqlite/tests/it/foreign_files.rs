@@ -7,20 +7,20 @@ use rusqlite::Connection;
 
 use crate::keep::{Keep, refused};
 
-/// The published tables of kgents, as far as they matter here.
-const V1: &str = "CREATE TABLE chat_sessions (id TEXT PRIMARY KEY, project_id TEXT,
-        parent_id TEXT REFERENCES chat_sessions(id), fork_point INTEGER, branch_name TEXT NOT NULL DEFAULT 'main',
+/// Tables of some other program that have our names.
+const FOREIGN: &str = "CREATE TABLE segments (id TEXT PRIMARY KEY, project_id TEXT,
+        parent_id TEXT REFERENCES segments(id), fork_point INTEGER, branch_name TEXT NOT NULL DEFAULT 'main',
         state TEXT NOT NULL DEFAULT 'idle', turn_count INTEGER NOT NULL DEFAULT 0,
         context_size INTEGER NOT NULL DEFAULT 0, evidence_json TEXT NOT NULL DEFAULT '{}',
         metadata_json TEXT NOT NULL DEFAULT '{}', is_merged INTEGER NOT NULL DEFAULT 0, merged_into TEXT,
         created_at TEXT NOT NULL, last_active TEXT NOT NULL);
-    CREATE TABLE chat_turns (id INTEGER PRIMARY KEY AUTOINCREMENT,
-        session_id TEXT NOT NULL REFERENCES chat_sessions(id) ON DELETE CASCADE, turn_number INTEGER NOT NULL,
+    CREATE TABLE turns (id INTEGER PRIMARY KEY AUTOINCREMENT,
+        session_id TEXT NOT NULL REFERENCES segments(id) ON DELETE CASCADE, turn_number INTEGER NOT NULL,
         user_message TEXT NOT NULL, assistant_response TEXT NOT NULL, UNIQUE(session_id, turn_number));
-    CREATE INDEX idx_chat_sessions_project ON chat_sessions (project_id);
-    INSERT INTO chat_sessions (id, turn_count, created_at, last_active)
+    CREATE INDEX my_segments_project ON segments (project_id);
+    INSERT INTO segments (id, turn_count, created_at, last_active)
         VALUES ('session-1', 1, '2025-12-24T01:02:03', '2025-12-24T01:02:03');
-    INSERT INTO chat_turns (session_id, turn_number, user_message, assistant_response)
+    INSERT INTO turns (session_id, turn_number, user_message, assistant_response)
         VALUES ('session-1', 0, 'hello', 'hi');";
 
 async fn stays_as_it_is(keep: &Keep) -> OpenError {
@@ -35,17 +35,14 @@ async fn stays_as_it_is(keep: &Keep) -> OpenError {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kgents_own_tables_are_refused_in_every_journal_mode() {
+async fn tables_of_others_that_have_our_names_are_refused_in_every_journal_mode() {
     for mode in ["DELETE", "TRUNCATE", "WAL"] {
         let keep = Keep::new();
         let plain = keep.plain();
-        plain.execute_batch(&format!("PRAGMA journal_mode = {mode}; {V1}")).unwrap();
+        plain.execute_batch(&format!("PRAGMA journal_mode = {mode}; {FOREIGN}")).unwrap();
         drop(plain);
         let error = stays_as_it_is(&keep).await;
-        assert!(
-            matches!(&error, OpenError::ForeignTables { table, .. } if table == "chat_sessions"),
-            "{error:?}"
-        );
+        assert!(matches!(&error, OpenError::ForeignTables { table, .. } if table == "segments"), "{error:?}");
         assert!(error.to_string().contains("name another file"), "{error}");
     }
 }
@@ -54,7 +51,9 @@ async fn kgents_own_tables_are_refused_in_every_journal_mode() {
 async fn what_is_still_in_anothers_log_stays_there() {
     let keep = Keep::new();
     let plain = keep.plain();
-    plain.execute_batch(&format!("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; {V1}")).unwrap();
+    plain
+        .execute_batch(&format!("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; {FOREIGN}"))
+        .unwrap();
     // A copy made while it was open is what a crash leaves behind.
     let crashed = Keep::new();
     for (name, bytes) in keep.files().into_iter().filter(|(name, _)| !name.ends_with("-shm")) {
@@ -69,7 +68,7 @@ async fn what_is_still_in_anothers_log_stays_there() {
     assert!(before == after, "the log's content moved");
     // While its owner has it open, nothing is disturbed either.
     assert!(matches!(keep.refused().await, OpenError::ForeignTables { .. }));
-    plain.execute("UPDATE chat_sessions SET state = 'processing'", []).unwrap();
+    plain.execute("UPDATE segments SET state = 'processing'", []).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +83,13 @@ async fn every_name_of_ours_that_is_taken_is_refused_by_name() {
         let taken = table.to_uppercase();
         keep.plain().execute_batch(&format!("CREATE TABLE {taken} (x)")).unwrap();
         let error = stays_as_it_is(&keep).await;
-        assert!(matches!(&error, OpenError::ForeignTables { table, .. } if *table == taken), "{error:?}");
+        let named = match &error {
+            OpenError::ForeignTables { table, .. } => table,
+            // Of kgents' own names another make is expected.
+            OpenError::NotV1 { name, .. } => name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(*named, taken);
     }
 }
 

@@ -78,7 +78,8 @@ async fn a_program_that_reads_for_ever_neither_stops_the_writer_nor_keeps_the_lo
     for _ in 0..500 {
         f.say(&id, &"x".repeat(2000)).await;
     }
-    assert_eq!(keep.log_bytes(), long, "the log goes on growing");
+    // The turns are many times this; how soon the log starts over depends on when the threads run.
+    assert!(keep.log_bytes() <= long + 2 * THRESHOLD, "the log goes on growing from {long}");
     drop(plain);
     f.store.close().await.unwrap();
     assert_eq!(keep.files().len(), 1);

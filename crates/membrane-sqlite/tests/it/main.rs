@@ -18,4 +18,5 @@ mod plans;
 mod readers;
 mod sql_readers;
 mod telemetry;
+mod v1;
 mod waiting;

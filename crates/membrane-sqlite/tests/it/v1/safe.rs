@@ -1,0 +1,87 @@
+//! Whatever happens, the file is what it was or a keep.
+
+use membrane_sqlite::v1::UpgradeOptions;
+use membrane_sqlite::{OpenError, SqliteOptions, SqliteStore};
+use membrane_store::Store;
+
+use super::Old;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_refers_to_turns_stops_the_upgrade_unless_it_is_forced() {
+    let old = Old::new();
+    old.session("s", 2);
+    old.plain
+        .execute_batch(
+            "CREATE TABLE stars (turn INTEGER REFERENCES chat_turns(id)); INSERT INTO stars VALUES (1)",
+        )
+        .unwrap();
+    let error = old.refused().await;
+    assert!(matches!(&error, OpenError::UpgradeBlocked { .. }), "{error:?}");
+    assert!(error.to_string().contains("\"stars\"") && error.to_string().contains("--force"), "{error}");
+    let forced = UpgradeOptions { force: true, ..old.options().upgrade };
+    let options = SqliteOptions { upgrade: forced, ..old.options() };
+    let new = old.upgrade_with(options).await;
+    assert!(new.upgrade.forced.as_deref().unwrap().contains("stars"));
+    let stars: i64 = new.keep.plain().query_row("SELECT turn FROM stars", [], |row| row.get(0)).unwrap();
+    assert_eq!(stars, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_of_others_stops_it_too() {
+    let old = Old::new();
+    old.plain.execute_batch("CREATE TRIGGER mine AFTER INSERT ON chat_turns BEGIN SELECT 1; END").unwrap();
+    assert!(old.refused().await.to_string().contains("\"mine\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_open_it_at_once_get_the_same_keep() {
+    let old = Old::new();
+    old.session("s", 500);
+    drop(old.plain);
+    let keep = old.keep;
+    let options = || SqliteOptions { busy_timeout: std::time::Duration::from_secs(60), ..keep.options() };
+    let (one, two) = tokio::join!(SqliteStore::open(options()), SqliteStore::open(options()));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(usize::from(one.upgrade().is_some()) + usize::from(two.upgrade().is_some()), 1);
+    for store in [one, two] {
+        assert_eq!(store.stats().await.unwrap().turns_shown, 500);
+        assert_eq!(store.check().await.unwrap(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_refused_in_either_journal_mode() {
+    for mode in ["DELETE", "WAL"] {
+        let old = Old::new();
+        old.plain.execute_batch(&format!("PRAGMA journal_mode = {mode}")).unwrap();
+        old.session("s", 400);
+        let path = old.keep.path();
+        let Old { keep, plain } = old;
+        drop(plain);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2 / 4096 * 4096;
+        bytes[middle..middle + 4096].fill(0x5a);
+        std::fs::write(&path, &bytes).unwrap();
+        let before = keep.files();
+        let error = SqliteStore::open(keep.options()).await.expect_err("damaged");
+        assert!(before == keep.files(), "{mode}, {error}: something changed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_or_an_odd_table_of_that_name_is_refused_by_name() {
+    for (sql, name) in [
+        ("CREATE VIEW chat_turns AS SELECT 1", "chat_turns"),
+        ("CREATE TABLE chat_sessions (name TEXT)", "chat_sessions"),
+        (
+            "CREATE TABLE chat_crystals (session_id TEXT PRIMARY KEY, title, summary) WITHOUT ROWID",
+            "chat_crystals",
+        ),
+    ] {
+        let keep = crate::keep::Keep::new();
+        let plain = keep.plain();
+        plain.execute_batch(sql).unwrap();
+        let error = Old { keep, plain }.refused().await;
+        assert!(matches!(&error, OpenError::NotV1 { name: found, .. } if found == name), "{error:?}");
+    }
+}
