@@ -11,12 +11,14 @@
 
 pub mod digest;
 pub mod extras;
+pub mod fields;
 pub mod json;
 pub mod load;
 pub mod old;
 pub mod report;
 
 pub use digest::digest;
+pub use fields::Fields;
 pub use load::{LoadError, LoadOptions, load};
 pub use old::{OldCheckpoint, OldCrystal, OldRow, OldSession, OldTurn, Place, Sink, Source, SourceError};
 pub use report::{Finding, Oddity, Report, TableCount};
