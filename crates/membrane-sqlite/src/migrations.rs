@@ -150,6 +150,15 @@ pub(crate) fn status(conn: &Connection, path: &Path) -> Result<Vec<MigrationStat
     Ok(MIGRATIONS.iter().map(status).collect())
 }
 
+/// Whether steps of ours were applied to the file, of this version or of another.
+pub(crate) fn is_ours(conn: &Connection, path: &Path) -> Result<bool, OpenError> {
+    match applied(conn, path) {
+        // A table of that name that is another's.
+        Err(OpenError::ForeignTables { .. }) => Ok(false),
+        applied => Ok(!applied?.is_empty()),
+    }
+}
+
 /// Rows of ours in `schema_version`: number, checksum, and when it was applied.
 fn applied(conn: &Connection, path: &Path) -> Result<Vec<(i64, String, String)>, OpenError> {
     let columns = version_columns(conn, path)?;

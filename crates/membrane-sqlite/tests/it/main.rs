@@ -19,4 +19,5 @@ mod readers;
 mod sql_readers;
 mod telemetry;
 mod v1;
+mod universe;
 mod waiting;

@@ -70,11 +70,7 @@ impl Fields {
         if let Some(number) = value.as_i64() {
             return Some(number);
         }
-        let read = match &value {
-            Value::Bool(flag) => Some(i64::from(*flag)),
-            Value::String(text) => text.trim().parse().ok(),
-            other => other.as_f64().and_then(whole),
-        };
+        let read = as_integer(&value);
         self.converted(name, &value, "a whole number", read)
     }
 
@@ -203,6 +199,15 @@ pub fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
         None => format!("{text:?}"),
+    }
+}
+
+/// A whole number, whatever type it was written as.
+pub fn as_integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Bool(flag) => Some(i64::from(*flag)),
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_i64().or_else(|| other.as_f64().and_then(whole)),
     }
 }
 
