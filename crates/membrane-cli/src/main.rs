@@ -7,10 +7,13 @@ mod args;
 mod cmd;
 mod config;
 mod failure;
+mod old_report;
+mod old_source;
 mod output;
 mod signals;
 mod text;
 mod wiring;
+mod zone;
 
 use std::io::Write;
 use std::process::ExitCode;

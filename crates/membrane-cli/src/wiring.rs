@@ -8,7 +8,7 @@ use membrane::responder::{Echo, EchoOptions};
 use membrane::store::memory::MemoryStore;
 use membrane::{Responder, Store, SystemClock};
 use membrane_sqlite::migrations::{self, MigrationStatus};
-use membrane_sqlite::{OpenError, SqliteOptions, SqliteStore};
+use membrane_sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous};
 
 use crate::config::{Database, Provider, Settings, SqliteSettings};
 use crate::failure::{Exit, Failure};
@@ -37,6 +37,12 @@ pub(crate) async fn open(settings: &Settings, missing: Missing) -> Result<Arc<dy
             Ok(Arc::new(store))
         }
     }
+}
+
+/// Opens a database that is removed afterwards.
+pub(crate) async fn open_throwaway(path: &Path) -> Result<Arc<dyn Store>, Failure> {
+    let options = SqliteOptions { synchronous: Synchronous::Normal, ..SqliteOptions::at(path) };
+    Ok(Arc::new(SqliteStore::open(options).await.map_err(open_failure)?))
 }
 
 /// Who answers messages.

@@ -194,6 +194,10 @@ impl Chat {
         &*self.shared.store
     }
 
+    pub(crate) fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.shared.store)
+    }
+
     pub(crate) fn ids(&self) -> &dyn IdSource {
         &*self.shared.ids
     }

@@ -100,6 +100,7 @@ mod crystals;
 mod diff;
 mod error;
 mod feedback;
+mod import;
 mod limits;
 mod merge;
 mod new_turn;

@@ -2,12 +2,14 @@
 //! one example. What the environment or the file may say instead of a flag is in `config/`.
 
 mod branching;
+mod import;
 mod turns;
 
 use clap::{Args, Parser, Subcommand};
 
 use branching::MERGE_HELP;
 pub(crate) use branching::{Checkpoint, Fork, Merge, Rewind};
+pub(crate) use import::{Import, ImportKgents};
 use turns::APPEND_HELP;
 pub(crate) use turns::{Append, Feedback, Sessions, Show};
 
@@ -115,6 +117,9 @@ Examples:
         #[arg(value_name = "ID")]
         id: String,
     },
+    /// Take in sessions that another program left.
+    #[command(subcommand)]
+    Import(Import),
     /// Bring the database's schema up to date, or look at it.
     #[command(after_help = "\
 Every command does this when it opens the database; here it can be done apart.

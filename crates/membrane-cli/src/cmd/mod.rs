@@ -4,6 +4,7 @@ mod append;
 mod branching;
 mod checkpoints;
 mod config;
+mod import;
 mod keep;
 mod lines;
 mod reading;
@@ -49,6 +50,9 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     if let Command::Serve(_) = cli.command {
         return serve::serve(&settings, output).await;
     }
+    if let Command::Import(args) = cli.command {
+        return import::import(&settings, args, output).await;
+    }
     let missing = match &cli.command {
         Command::Migrate { .. } => Missing::Create,
         Command::Append(append) if append.new => Missing::Create,
@@ -84,7 +88,7 @@ async fn dispatch(
         Command::Migrate { .. } => keep::migrated(database, output),
         Command::Check => keep::check(keep, output).await,
         // These need no keep, and were done before it was opened.
-        Command::Config(_) | Command::Serve(_) => Ok(()),
+        Command::Config(_) | Command::Serve(_) | Command::Import(_) => Ok(()),
         Command::Completions { shell } => completions(shell, output),
     }
 }

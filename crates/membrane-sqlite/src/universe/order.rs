@@ -60,7 +60,7 @@ fn arrange_rows(conn: &Connection) -> rusqlite::Result<()> {
                          ELSE 'an older version of a row that was written again; kept aside' END
                  FROM ({table}) r JOIN temp.kg_sessions s ON s.number = r.session
                  WHERE s.data_row IS NULL OR r.rank > 1
-                 ORDER BY r.{data_row}",
+                 ORDER BY s.number, r.{data_row}",
             orphan = asides::code(Oddity::Orphan),
             duplicate = asides::code(Oddity::Duplicate),
         ))?;
