@@ -36,6 +36,28 @@ pub(crate) fn count(number: u64, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
+/// A number of bytes in the unit that suits it.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return count(bytes, "byte");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "it is shown to one digit")]
+    let mut value = bytes as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next();
+    while value >= 1023.95 && units.len() > 0 {
+        value /= 1024.0;
+        unit = units.next();
+    }
+    format!("{value:.1} {}", unit.unwrap_or(&"KiB"))
+}
+
+/// A path, with nothing in it that a terminal would obey.
+pub(crate) fn path(path: &std::path::Path) -> String {
+    printable(&path.display().to_string())
+}
+
 /// One line per session.
 pub(crate) fn page(page: &SessionPage) -> String {
     let mut text = String::new();
@@ -266,6 +288,23 @@ mod tests {
         assert_eq!(printable("a\u{1b}[31m\0\r\nb\tc"), "a\\u{1b}[31m\\u{0}\\r\nb\tc");
         assert_eq!(short("one\ntwo three", 8), "one two…");
         assert_eq!(short("\u{9b}x", 20), "\\u{9b}x");
+    }
+
+    #[test]
+    fn bytes_are_shown_in_the_unit_that_suits_them() {
+        let shown = [0, 1, 1023, 1024, 1536, 1_048_575, 1_048_576, 5_000_000_000, u64::MAX].map(bytes);
+        let expected = [
+            "0 bytes",
+            "1 byte",
+            "1023 bytes",
+            "1.0 KiB",
+            "1.5 KiB",
+            "1.0 MiB",
+            "1.0 MiB",
+            "4.7 GiB",
+            "16777216.0 TiB",
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The only file that names concrete backends: a chosen database becomes a store, a chosen model a
 //! responder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use membrane::core::time::Clock;
 use membrane::responder::{Echo, EchoOptions};
 use membrane::store::memory::MemoryStore;
 use membrane::{Responder, Store, SystemClock};
+use membrane_sqlite::backup::{self, Backup, BackupError, Place, Restored};
 use membrane_sqlite::migrations::{self, MigrationStatus};
 use membrane_sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous};
 
@@ -68,6 +70,68 @@ pub(crate) fn migration_status(database: &Database) -> Result<Vec<MigrationStatu
     }
 }
 
+/// Copies the database into a file or a folder, and removes older copies from that beyond `keep`.
+pub(crate) fn back_up(
+    settings: &Settings,
+    to: Option<&Path>,
+    keep: Option<u32>,
+) -> Result<BackedUp, Failure> {
+    let path = sqlite_path(settings, "backed up")?;
+    if !path.exists() {
+        return Err(Failure::not_found(format!(
+            "there is no database at {}; name another with --database-url",
+            settings.database.shown()
+        )));
+    }
+    let place = match to {
+        None => Place::Folder(backup::default_folder(path)),
+        Some(to) if to.is_dir() || to.to_string_lossy().ends_with(std::path::is_separator) => {
+            Place::Folder(to.to_owned())
+        }
+        Some(to) => Place::File(to.to_owned()),
+    };
+    if let (Place::File(file), Some(keep)) = (&place, keep) {
+        return Err(Failure::usage(format!(
+            "--keep {keep} is about the backups in a folder, and {} is none; end a new folder's name in /",
+            file.display()
+        )));
+    }
+    let options = sqlite_options(path, &settings.sqlite);
+    let made = backup::back_up(&options, &place, SystemClock.now()).map_err(backup_failure)?;
+    let removed = match (&place, keep) {
+        // Older ones may be the last that hold together.
+        (Place::Folder(folder), Some(keep)) if made.contents.findings.is_empty() => {
+            let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+            backup::remove_old_backups(path, folder, keep)
+                .map_err(|error| backup_failure(error).after(&format!("{} was made", made.path.display())))?
+        }
+        _ => Vec::new(),
+    };
+    Ok(BackedUp { made, removed })
+}
+
+/// Puts a backup in the place of the database.
+pub(crate) fn restore(settings: &Settings, file: &Path) -> Result<Restored, Failure> {
+    let path = sqlite_path(settings, "restored")?;
+    let options = sqlite_options(path, &settings.sqlite);
+    backup::restore(file, &options, SystemClock.now()).map_err(backup_failure)
+}
+
+/// What `membrane backup` did.
+pub(crate) struct BackedUp {
+    pub(crate) made: Backup,
+    pub(crate) removed: Vec<PathBuf>,
+}
+
+fn sqlite_path<'a>(settings: &'a Settings, done: &str) -> Result<&'a Path, Failure> {
+    match &settings.database {
+        Database::Sqlite(path) => Ok(path),
+        Database::Memory => Err(Failure::usage(format!(
+            "memory: cannot be {done}: it goes with its process; name a file with --database-url"
+        ))),
+    }
+}
+
 /// The whole schema.
 pub(crate) fn schema_sql() -> String {
     migrations::sql()
@@ -91,6 +155,21 @@ fn open_failure(error: OpenError) -> Failure {
         OpenError::Store(error) => error.into(),
         error => Failure::caused(Exit::Failure, "failed", &error),
     }
+}
+
+fn backup_failure(error: BackupError) -> Failure {
+    let (exit, code) = match error {
+        BackupError::Store(error) => return error.into(),
+        BackupError::Open(error) => return open_failure(*error),
+        BackupError::AlreadyThere { .. } | BackupError::StrayLog { .. } => (Exit::Conflict, "already_there"),
+        BackupError::InUse { .. } => (Exit::Unavailable, "in_use"),
+        BackupError::Itself { .. } => (Exit::Usage, "invalid_argument"),
+        BackupError::Damaged { .. } | BackupError::Differs { .. } => (Exit::Failure, "damaged"),
+        BackupError::Contradicts { .. } => (Exit::Failure, "inconsistent"),
+        BackupError::NoKeep { .. } => (Exit::Failure, "no_keep"),
+        BackupError::Io { .. } => (Exit::Failure, "failed"),
+    };
+    Failure::caused(exit, code, &error)
 }
 
 #[cfg(test)]

@@ -110,6 +110,18 @@ impl Instances {
         Ok(dead.map(|(id, _)| id.clone()).collect())
     }
 
+    /// Those that somebody holds, by the names of their files.
+    pub(crate) fn list_held(&self) -> Vec<String> {
+        let folder = if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder };
+        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+        let is_held = |entry: &fs::DirEntry| is_locked(&entry.path()).unwrap_or(false);
+        entries
+            .flatten()
+            .filter(|entry| self.is_ours(&entry.file_name()) && is_held(entry))
+            .map(|entry| format!("whoever holds {}", entry.path().display()))
+            .collect()
+    }
+
     /// Lets go of all instances, and refuses to hold more.
     pub(crate) fn let_go(&self) {
         let held = self.lock().take();

@@ -9,7 +9,7 @@
 //! What a change means is said by `membrane-store`; what operations decide, by `membrane-core`.
 
 mod apply;
-mod backup;
+pub mod backup;
 mod connection;
 mod counts;
 mod detect;

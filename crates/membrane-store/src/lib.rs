@@ -27,6 +27,7 @@ pub mod conformance;
 pub mod error;
 pub mod kgents;
 pub mod memory;
+pub mod stats;
 
 use std::fmt;
 use std::ops::Range;
@@ -45,6 +46,7 @@ use membrane_core::turn::KeptTurn;
 pub use change::{Change, IdempotencyKey, Receipt, Requirement, SessionStamp, Write};
 pub use error::{StoreError, Subject};
 pub use kgents::OldRow;
+pub use stats::StoreStats;
 
 /// A session together with some of its turns, read in one snapshot.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,25 +55,6 @@ pub struct Thread {
     pub session: Session,
     /// The turns that were asked for, in order.
     pub turns: Vec<KeptTurn>,
-}
-
-/// How much a store holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StoreStats {
-    /// Sessions.
-    pub sessions: u64,
-    /// Turns as sessions show them: one that twenty forks share counts twenty times.
-    pub turns_shown: u64,
-    /// Turns as they are stored: one that twenty forks share counts once.
-    pub turns_stored: u64,
-    /// Histories and the slices in them.
-    pub histories: u64,
-    /// Slices of all histories.
-    pub slices: u64,
-    /// Unfinished turns.
-    pub runs: u64,
-    /// Bytes on disk, with write-ahead log; 0 in memory.
-    pub bytes: u64,
 }
 
 /// How much a store holds and how busy it is, known without counting.

@@ -1,12 +1,15 @@
 //! The command line. Texts here are the manual's first page: each command says what it does and shows
 //! one example. What the environment or the file may say instead of a flag is in `config/`.
 
+mod backup;
 mod branching;
 mod import;
 mod turns;
 
 use clap::{Args, Parser, Subcommand};
 
+use backup::{BACKUP_HELP, RESTORE_HELP};
+pub(crate) use backup::{Backup, Restore};
 use branching::MERGE_HELP;
 pub(crate) use branching::{Checkpoint, Fork, Merge, Rewind};
 pub(crate) use import::{Import, ImportKgents};
@@ -80,16 +83,9 @@ Examples:
   membrane checkpoint session-0123 --list
   membrane checkpoint session-0123 --delete ckpt-0123")]
     Checkpoint(Checkpoint),
-    /// Return a session to one of its checkpoints.
-    #[command(after_help = "Example: membrane restore session-0123 ckpt-0123")]
-    Restore {
-        /// The session.
-        #[arg(value_name = "ID")]
-        id: String,
-        /// One of its checkpoints; `membrane checkpoint ID --list` shows them.
-        #[arg(value_name = "CHECKPOINT")]
-        checkpoint: String,
-    },
+    /// Bring a backup of the whole database back; or return a session to one of its checkpoints.
+    #[command(after_help = RESTORE_HELP)]
+    Restore(Restore),
     /// Compare two sessions: which turns do they share, which has only one of them?
     #[command(after_help = "Example: membrane diff session-0123 session-4567")]
     Diff {
@@ -138,6 +134,12 @@ Examples:
     /// Look for rows that contradict each other. Scans everything.
     #[command(after_help = "Example: membrane check || echo 'look at the lines above'")]
     Check,
+    /// Make a verified copy of the whole database, while others may write to it.
+    #[command(after_help = BACKUP_HELP)]
+    Backup(Backup),
+    /// Count what there is: sessions, turns, what forks save, bytes, growth. Scans everything.
+    #[command(after_help = "Example: membrane stats --json | jq .days")]
+    Stats,
     /// Show what is in force, and where each value came from.
     #[command(after_help = CONFIG_HELP)]
     Config(Config),

@@ -5,7 +5,7 @@ use membrane_http::wire;
 use serde_json::json;
 
 use super::{Keep, not_found, session_id};
-use crate::args::Checkpoint;
+use crate::args::{Checkpoint, Restore};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::text;
@@ -38,13 +38,9 @@ pub(super) async fn checkpoint(keep: &Keep, args: Checkpoint, output: &mut Outpu
     output.line(left.id.as_str())
 }
 
-pub(super) async fn restore(
-    keep: &Keep,
-    id: &str,
-    checkpoint: &str,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let (id, checkpoint) = (session_id(id)?, CheckpointId::parse(checkpoint)?);
+pub(super) async fn restore(keep: &Keep, args: Restore, output: &mut Output) -> Result<(), Failure> {
+    let id = session_id(&args.what.to_string_lossy())?;
+    let checkpoint = CheckpointId::parse(&args.checkpoint.unwrap_or_default())?;
     let restored = keep.chat.restore(&id, &checkpoint, None).await?;
     if output.is_json() {
         let session = wire::session(&restored.session, None);

@@ -1,6 +1,7 @@
 //! The commands: each turns its arguments into one or two calls of the library and prints the answer.
 
 mod append;
+mod backup;
 mod branching;
 mod checkpoints;
 mod config;
@@ -9,13 +10,14 @@ mod keep;
 mod lines;
 mod reading;
 mod serve;
+mod stats;
 
 use std::sync::Arc;
 
 use clap::CommandFactory;
 use membrane::{Chat, SessionId, Store};
 
-use crate::args::{Cli, Command, Config};
+use crate::args::{Cli, Command, Config, Restore};
 use crate::config::{self as configuration, Database, Flags};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -50,6 +52,12 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     if let Command::Serve(_) = cli.command {
         return serve::serve(&settings, output).await;
     }
+    if let Command::Backup(args) = &cli.command {
+        return backup::backup(&settings, args, output);
+    }
+    if let Command::Restore(Restore { what, checkpoint: None }) = &cli.command {
+        return backup::restore(&settings, what, output);
+    }
     if let Command::Import(args) = cli.command {
         return import::import(&settings, args, output).await;
     }
@@ -82,13 +90,14 @@ async fn dispatch(
         Command::Diff { left, right } => branching::diff(keep, &left, &right, output).await,
         Command::Branches { id } => branching::branches(keep, &id, output).await,
         Command::Checkpoint(args) => checkpoints::checkpoint(keep, args, output).await,
-        Command::Restore { id, checkpoint } => checkpoints::restore(keep, &id, &checkpoint, output).await,
+        Command::Restore(args) => checkpoints::restore(keep, args, output).await,
         Command::Feedback(args) => keep::feedback(keep, args, output).await,
         Command::Delete { id } => keep::delete(keep, &id, output).await,
         Command::Migrate { .. } => keep::migrated(database, output),
         Command::Check => keep::check(keep, output).await,
+        Command::Stats => stats::stats(keep, output).await,
         // These need no keep, and were done before it was opened.
-        Command::Config(_) | Command::Serve(_) | Command::Import(_) => Ok(()),
+        Command::Backup(_) | Command::Config(_) | Command::Serve(_) | Command::Import(_) => Ok(()),
         Command::Completions { shell } => completions(shell, output),
     }
 }

@@ -1,6 +1,8 @@
 //! The real binary on real files: what it prints, what it keeps, and what it ends with.
 
 #[cfg(test)]
+mod backups;
+#[cfg(test)]
 mod configuration;
 // Pages are written for a Unix shell.
 #[cfg(test)]

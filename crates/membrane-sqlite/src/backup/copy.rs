@@ -1,11 +1,15 @@
 //! One database as one new file, compared with it before it gets its name.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
+use sha2::{Digest, Sha256};
 
 use super::BackupError;
+use super::contents::Contents;
 use super::verify::{Content, check_integrity};
 use super::workshop::Workshop;
 use crate::connection::{index_path, journal_path, log_path};
@@ -80,6 +84,51 @@ impl Copy {
             .and_then(|permissions| std::fs::set_permissions(&file, permissions))
             .map_err(|error| BackupError::io(from_path, "give the copy the permissions of", error))?;
         Ok(Self { workshop, content })
+    }
+
+    /// What is in it; `path` is what was copied.
+    pub(super) fn contents(&self, path: &Path) -> Result<Contents, BackupError> {
+        let file = self.workshop.file();
+        let copy = open_copy(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let contents = Contents::read(&copy, path)?;
+        close(copy, &file)?;
+        Ok(contents)
+    }
+
+    /// Its length, and its SHA-256 in hex digits.
+    pub(super) fn measure(&self) -> Result<(u64, String), BackupError> {
+        let path = self.workshop.file();
+        let mut hash = Sha256::new();
+        let mut bytes = 0;
+        let mut read = || -> io::Result<()> {
+            let mut file = File::open(&path)?;
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                let count = file.read(&mut buffer)?;
+                let Some(part) = buffer.get(..count).filter(|part| !part.is_empty()) else { return Ok(()) };
+                hash.update(part);
+                bytes += u64::try_from(count).unwrap_or(u64::MAX);
+            }
+        };
+        read().map_err(|error| BackupError::io(&path, "read the copy", error))?;
+        let mut digits = String::with_capacity(64);
+        for byte in hash.finalize() {
+            digits.push_str(&format!("{byte:02x}"));
+        }
+        Ok((bytes, digits))
+    }
+
+    /// Gives it the first of these names, counted from 1, that is free, and says which.
+    pub(super) fn place_numbered(&self, name: impl Fn(u32) -> PathBuf) -> Result<PathBuf, BackupError> {
+        let mut number = 1;
+        loop {
+            let path = name(number);
+            number += 1;
+            match refuse_taken(&path).and_then(|()| self.workshop.place_new(&path)) {
+                Err(BackupError::AlreadyThere { .. } | BackupError::StrayLog { .. }) => {}
+                placed => return placed.map(|()| path),
+            }
+        }
     }
 }
 
@@ -253,6 +302,7 @@ mod tests {
         let copy = Copy::make(&case.from, &case.path("from.db"), &target).unwrap();
         std::fs::write(&target, "mine").unwrap();
         let error = copy.workshop.place_new(&target).unwrap_err();
+        drop(copy);
         assert!(matches!(error, BackupError::AlreadyThere { .. }), "{error:?}");
         assert_eq!(
             (std::fs::read(&target).unwrap(), case.names()),

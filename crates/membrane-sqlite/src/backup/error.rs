@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use membrane_store::StoreError;
 use rusqlite::ErrorCode;
 
-use crate::error::store_error;
+use crate::error::{OpenError, store_error};
 
 /// Why a backup, or the way back from one, failed. Files that were there before are as they were, and nothing
 /// of the new one is left.
@@ -51,9 +51,64 @@ pub enum BackupError {
         /// Where, and how.
         difference: String,
     },
+    /// A database that holds no sessions of a known make.
+    #[error("{} is no keep: {}; name another file", .path.display(), in_words(.tables))]
+    NoKeep {
+        /// The file.
+        path: PathBuf,
+        /// The tables that it has.
+        tables: Vec<String>,
+    },
+    /// A backup whose rows contradict each other.
+    #[error("{} is not restored: {count} rows or more contradict others, the first: {first}; \
+             see all with \"membrane check\" on a copy of it, or restore another backup", .path.display())]
+    Contradicts {
+        /// The file.
+        path: PathBuf,
+        /// How many findings there are.
+        count: usize,
+        /// The first of them.
+        first: String,
+    },
+    /// Somebody has the database open.
+    #[error("{} is in use by {users}; stop that first, then try again", .path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// Who, as far as is known.
+        users: String,
+    },
+    /// The backup is the database.
+    #[error("{} is the database itself; name a backup of it", .path.display())]
+    Itself {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not one that this binary opens.
+    #[error(transparent)]
+    Open(Box<OpenError>),
     /// The database failed, or the storage is full.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Some tables by name.
+fn in_words(tables: &[String]) -> String {
+    if tables.is_empty() {
+        return "it has no tables".to_owned();
+    }
+    let shown: Vec<_> = tables.iter().take(5).map(|table| format!("{table:?}")).collect();
+    let more = if tables.len() > shown.len() { ", …" } else { "" };
+    format!("its tables are {}{more}", shown.join(", "))
+}
+
+impl From<OpenError> for BackupError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(error) => Self::Store(error),
+            error => Self::Open(Box::new(error)),
+        }
+    }
 }
 
 impl BackupError {

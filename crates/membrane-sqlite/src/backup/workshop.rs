@@ -58,7 +58,7 @@ impl Workshop {
     }
 
     /// Syncs the file and gives it its name, which nobody else may have. It has it whole or not at all.
-    pub(super) fn place_new(self, target: &Path) -> Result<(), BackupError> {
+    pub(super) fn place_new(&self, target: &Path) -> Result<(), BackupError> {
         let file = self.file();
         sync(&file)?;
         match fs::hard_link(&file, target) {
@@ -76,8 +76,24 @@ impl Workshop {
         sync_folder(&self.beside)
     }
 
+    /// Gives the file to the owner of `target`, with the same permissions.
+    pub(super) fn take_owner_of(&self, target: &Path) -> Result<(), BackupError> {
+        let failed = |error| BackupError::io(target, "give the new file the owner of", error);
+        let (wanted, file) = (fs::metadata(target).map_err(failed)?, self.file());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt, chown};
+
+            let own = fs::metadata(&file).map_err(failed)?;
+            if (own.uid(), own.gid()) != (wanted.uid(), wanted.gid()) {
+                chown(&file, Some(wanted.uid()), Some(wanted.gid())).map_err(failed)?;
+            }
+        }
+        fs::set_permissions(&file, wanted.permissions()).map_err(failed)
+    }
+
     /// Syncs the file and puts it in the place of `target`: at each moment the one or the other is there, whole.
-    pub(super) fn replace(self, target: &Path) -> Result<(), BackupError> {
+    pub(super) fn replace(&self, target: &Path) -> Result<(), BackupError> {
         let file = self.file();
         sync(&file)?;
         fs::rename(&file, target)

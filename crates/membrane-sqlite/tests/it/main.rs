@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod backups;
 mod batches;
 mod closing;
 mod conformance;
@@ -16,6 +17,7 @@ mod log;
 mod migrations;
 mod plans;
 mod readers;
+mod restores;
 mod sql_readers;
 mod telemetry;
 mod v1;

@@ -330,9 +330,9 @@ impl Fixture {
         }
     }
 
-    /// How much there is, bytes aside.
+    /// How much there is, bytes on disk aside.
     pub async fn stats(&self) -> StoreStats {
-        StoreStats { bytes: 0, ..self.store.stats().await.unwrap() }
+        StoreStats { bytes: 0, log_bytes: 0, free_bytes: 0, ..self.store.stats().await.unwrap() }
     }
 
     /// Waits until the backend's clock has made something true; panics when it never happens.

@@ -54,6 +54,8 @@ pub mod signals;
 #[cfg(feature = "conformance")]
 pub mod snapshot;
 #[cfg(feature = "conformance")]
+pub mod stats;
+#[cfg(feature = "conformance")]
 mod suite;
 #[cfg(feature = "conformance")]
 pub mod text;

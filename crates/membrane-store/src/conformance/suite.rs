@@ -151,6 +151,11 @@ macro_rules! conformance_tests {
             a_run_does_not_stop_what_else_a_session_allows
             a_run_on_a_fork_finishes_into_a_segment_of_its_own
         );
+        $crate::conformance_room!($make_store, stats:
+            text_that_forks_share_is_shown_often_and_stored_once
+            everything_that_is_kept_is_counted
+            growth_is_told_by_the_days_on_which_things_began
+        );
         $crate::conformance_room!($make_store, gauges:
             gauges_agree_with_stats_after_every_kind_of_change
             a_refused_change_moves_no_gauge

@@ -13,6 +13,7 @@ use membrane_core::time::Timestamp;
 use membrane_core::turn::{KeptTurn, Turn};
 
 use super::state::State;
+use crate::stats::GrowthTally;
 use crate::{StoreError, StoreGauges, StoreStats};
 
 impl State {
@@ -132,14 +133,33 @@ impl State {
     }
 
     pub(super) fn stats(&self) -> StoreStats {
+        let mut growth = GrowthTally::default();
+        for (_, session) in self.sessions.iter() {
+            growth.add_session(session.created_at);
+        }
+        for (_, row) in self.turns.iter() {
+            growth.add_turn(row.turn.started_at);
+        }
+        let shown = self.sessions.iter().flat_map(|(_, session)| {
+            let history = self.histories.get(&session.cut.history).into_iter();
+            let spans = history.flat_map(|history| history.spans(session.cut.turn_count));
+            spans.flat_map(|span| self.turns.range(super::state::bounds(span)))
+        });
         StoreStats {
             sessions: as_u64(self.sessions.len()),
             turns_shown: self.sessions.iter().map(|(_, session)| session.cut.turn_count).sum(),
             turns_stored: as_u64(self.turns.len()),
             histories: as_u64(self.histories.len()),
             slices: self.histories.iter().map(|(_, history)| as_u64(history.slices.len())).sum(),
+            text_bytes_shown: shown.map(|(_, row)| text_bytes(&row.turn)).sum(),
+            text_bytes_stored: self.turns.iter().map(|(_, row)| text_bytes(&row.turn)).sum(),
+            checkpoints: as_u64(self.checkpoints.len()),
+            crystals: as_u64(self.crystals.len()),
             runs: as_u64(self.runs.len()),
             bytes: 0,
+            log_bytes: 0,
+            free_bytes: 0,
+            growth: growth.finish(),
         }
     }
 
@@ -158,6 +178,10 @@ impl State {
 fn matches(filter: &SessionFilter, session: &Session) -> bool {
     filter.project_id.as_ref().is_none_or(|project| session.project_id.as_ref() == Some(project))
         && filter.branch_name.as_ref().is_none_or(|name| session.branch_name == *name)
+}
+
+fn text_bytes(turn: &Turn) -> u64 {
+    as_u64(turn.user.content.len() + turn.assistant.content.len())
 }
 
 fn as_u64(count: usize) -> u64 {
