@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::BackupError;
 use crate::error::{Doing, OpenError};
-use crate::migrations;
+use crate::migrations::{self, Contents};
 use crate::read;
 use crate::rows::unsigned;
 
@@ -70,9 +70,10 @@ impl Contents {
 
 /// Whose tables they are, and whether opening the file changes them.
 pub(super) fn identify(conn: &Connection, path: &Path) -> Result<(Make, bool), BackupError> {
-    // Tables of kgents' are judged below.
     match migrations::inspect_in_snapshot(conn, path) {
-        Ok(()) | Err(OpenError::ForeignTables { .. }) => {}
+        Ok(Contents::V1(_)) => return Ok((Make::Kgents, true)),
+        // What is not ours is named below.
+        Ok(Contents::Keep) | Err(OpenError::ForeignTables { .. } | OpenError::NotV1 { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     if let Ok(steps) = migrations::status(conn, path)
@@ -86,8 +87,5 @@ pub(super) fn identify(conn: &Connection, path: &Path) -> Result<(Make, bool), B
         .prepare(names)
         .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
         .doing("read the schema")?;
-    if tables.iter().any(|table| table == "chat_sessions") {
-        return Ok((Make::Kgents, true));
-    }
     Err(BackupError::NoKeep { path: path.to_owned(), tables })
 }
