@@ -14,6 +14,7 @@ mod connection;
 mod counts;
 mod detect;
 mod error;
+pub mod export;
 mod facts;
 mod instances;
 pub mod migrations;
@@ -25,8 +26,8 @@ mod readers;
 mod rows;
 mod store;
 pub mod telemetry;
-pub mod v1;
 pub mod universe;
+pub mod v1;
 mod writer;
 
 pub use backup::BackupError;

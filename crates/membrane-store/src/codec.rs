@@ -1,12 +1,13 @@
 //! Domain values as the text that databases hold: shared by the SQL backends, so that they cannot drift
 //! apart. SQL itself is not shared and not here.
 
+use std::fmt::Display;
+
 use membrane_core::error::ValueError;
 use membrane_core::evidence::Evidence;
 use membrane_core::ids::{SessionId, evidence_id};
 use membrane_core::json::Json;
 use membrane_core::run::PieceBody;
-use membrane_core::time::Timestamp;
 use membrane_core::turn::{Item, Linearity, Message, ToolUse, Turn, TurnError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -191,7 +192,7 @@ pub fn decode_list(what: &'static str, text: Option<&str>) -> Result<Vec<String>
 pub fn evidence_json(
     session: &SessionId,
     created_at: &str,
-    updated_at: Timestamp,
+    updated_at: impl Display,
     evidence: &Evidence,
     turn_count: u64,
 ) -> String {
@@ -286,6 +287,7 @@ fn not_json(what: &'static str, error: &serde_json::Error) -> ValueError {
 mod tests {
     use super::*;
     use membrane_core::ids::{SequentialIds, TurnId};
+    use membrane_core::time::Timestamp;
 
     fn plain() -> Turn {
         Turn::plain(TurnId::generate(&SequentialIds::default()), "a", "b", Timestamp::from_micros(0))

@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::BackupError;
 use crate::error::{Doing, OpenError};
-use crate::migrations::{self, Contents};
+use crate::migrations;
 use crate::read;
 use crate::rows::unsigned;
 
@@ -71,9 +71,9 @@ impl Contents {
 /// Whose tables they are, and whether opening the file changes them.
 pub(super) fn identify(conn: &Connection, path: &Path) -> Result<(Make, bool), BackupError> {
     match migrations::inspect_in_snapshot(conn, path) {
-        Ok(Contents::V1(_)) => return Ok((Make::Kgents, true)),
+        Ok(migrations::Contents::V1(_)) => return Ok((Make::Kgents, true)),
         // What is not ours is named below.
-        Ok(Contents::Keep) | Err(OpenError::ForeignTables { .. } | OpenError::NotV1 { .. }) => {}
+        Ok(migrations::Contents::Keep) | Err(OpenError::ForeignTables { .. } | OpenError::NotV1 { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     if let Ok(steps) = migrations::status(conn, path)
