@@ -10,6 +10,7 @@
 
 mod apply;
 pub mod backup;
+pub mod check;
 mod connection;
 mod counts;
 mod detect;
@@ -23,6 +24,7 @@ mod pace;
 mod queue;
 mod read;
 mod readers;
+pub mod repair;
 mod rows;
 mod store;
 pub mod telemetry;

@@ -18,6 +18,7 @@ use membrane_store::{Change, OldRow, Receipt, Store, StoreError, StoreGauges, St
 use rusqlite::{Connection, OpenFlags};
 
 use crate::apply::Prepared;
+use crate::check;
 use crate::connection::open_to_look;
 use crate::error::OpenError;
 use crate::instances::Instances;
@@ -224,7 +225,7 @@ impl Store for SqliteStore {
     }
 
     async fn check(&self) -> Result<Vec<String>, StoreError> {
-        self.readers.read(read::check::check).await
+        self.readers.read(|conn| Ok(check::check_conn(conn)?.lines())).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ use membrane_core::turn::Turn;
 use membrane_store::{Change, Receipt, StoreError, Write};
 use rusqlite::Connection;
 
+pub(crate) use moves::{Standing, standing_at};
 use record::Tx;
 use turns::MeasuredTurn;
 

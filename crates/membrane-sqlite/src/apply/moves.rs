@@ -17,15 +17,15 @@ use crate::rows::{self, signed};
 
 /// What a thread's rows add up to at a cut.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     /// The totals, signals aside.
-    pub(super) totals: Totals,
+    pub(crate) totals: Totals,
     /// The last turn's place in the order of interleaving.
-    pub(super) last_order_at: Option<Timestamp>,
+    pub(crate) last_order_at: Option<Timestamp>,
     /// Successes that count as failures because of a signal.
-    pub(super) flipped: i64,
+    pub(crate) flipped: i64,
     /// The history's legacy observations.
-    pub(super) legacy: LegacyTotals,
+    pub(crate) legacy: LegacyTotals,
 }
 
 /// Moves the session and leaves a checkpoint where it stood.
@@ -62,7 +62,7 @@ pub(super) fn move_session(
 }
 
 /// What a cut adds up to: one slice, one turn, and the signals in between.
-pub(super) fn standing_at(conn: &Connection, cut: Cut) -> Result<Standing, StoreError> {
+pub(crate) fn standing_at(conn: &Connection, cut: Cut) -> Result<Standing, StoreError> {
     let history = histories::find(conn, cut.history)?
         .ok_or_else(|| StoreError::not_found(Subject::History, cut.history.0))?;
     standing(conn, cut, &history)

@@ -6,9 +6,9 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode};
 
 use super::BackupError;
+use crate::check::check_conn;
 use crate::error::{Doing, OpenError};
 use crate::migrations;
-use crate::read;
 use crate::rows::unsigned;
 
 /// Whose tables a database holds.
@@ -52,10 +52,12 @@ impl Contents {
                 Err(error) => Err(BackupError::sqlite(path, "count rows", error)),
             };
         let findings = match make {
-            Make::Keep if !needs_upgrade => read::check::check(conn).unwrap_or_else(|error| {
-                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-                vec![format!("the check cannot be made: {error}{cause}")]
-            }),
+            Make::Keep if !needs_upgrade => {
+                check_conn(conn).map(|report| report.lines()).unwrap_or_else(|error| {
+                    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                    vec![format!("the check cannot be made: {error}{cause}")]
+                })
+            }
             _ => Vec::new(),
         };
         Ok(Self {

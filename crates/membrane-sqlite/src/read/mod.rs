@@ -1,6 +1,5 @@
 //! Reading back. Every function runs inside one snapshot of a reader's (or the writer's) connection.
 
-pub(crate) mod check;
 pub(crate) mod checkpoints;
 pub(crate) mod histories;
 pub(crate) mod lists;

@@ -18,6 +18,7 @@ mod log;
 mod migrations;
 mod plans;
 mod readers;
+mod repair;
 mod restores;
 mod sql_readers;
 mod telemetry;

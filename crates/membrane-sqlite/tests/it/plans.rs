@@ -12,13 +12,14 @@ use rusqlite::config::DbConfig;
 use crate::keep::{Keep, column};
 
 /// Rooms that scan by their nature: counting, checking and copying everything, old files, and the schema.
-const MAY_SCAN: [&str; 9] = [
+const MAY_SCAN: [&str; 10] = [
     "backup/",
+    "check/",
     "counts.rs",
     "doctor/",
     "export/",
     "migrations.rs",
-    "read/check.rs",
+    "repair/",
     "read/stats.rs",
     "universe/",
     "v1/",
