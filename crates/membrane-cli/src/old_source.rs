@@ -5,6 +5,7 @@ use std::path::Path;
 
 use membrane::store::kgents::{Source, SourceError};
 use membrane_sqlite::universe::UniverseSource;
+use membrane_sqlite::v1::V1Source;
 use membrane_sqlite::{OldFormat, OpenError, detect};
 
 use crate::failure::{Exit, Failure};
@@ -39,9 +40,10 @@ pub(crate) fn open(path: &Path, watch: &mut dyn FnMut(u64)) -> Result<OldSource,
             let n_other_rows = source.n_other_rows();
             Ok(OldSource { source: Box::new(source), format: "universe", n_other_rows })
         }
-        OldFormat::V1 => Err(Failure::usage(format!(
-            "{shown} holds kgents' chat tables; open it in place with \"membrane migrate --database-url {shown}\""
-        ))),
+        OldFormat::V1 => {
+            let source = V1Source::open(path).map_err(|error| cannot_open(&error))?;
+            Ok(OldSource { source: Box::new(source), format: "v1", n_other_rows: 0 })
+        }
         OldFormat::Membrane => Err(Failure::usage(format!(
             "{shown} is a keep already; use it with --database-url {shown}, or name another file"
         ))),

@@ -9,7 +9,9 @@ use membrane::responder::{Echo, EchoOptions};
 use membrane::store::memory::MemoryStore;
 use membrane::{Responder, Store, SystemClock};
 use membrane_sqlite::backup::{self, Backup, BackupError, Place, Restored};
-use membrane_sqlite::migrations::{self, MigrationStatus};
+use membrane_sqlite::migrations;
+pub(crate) use membrane_sqlite::migrations::MigrationStatus;
+pub(crate) use membrane_sqlite::v1::{Upgrade, UpgradeOptions};
 use membrane_sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous};
 
 use crate::config::{Database, Provider, Settings, SqliteSettings};
@@ -22,10 +24,22 @@ pub(crate) enum Missing {
     Refuse,
 }
 
+/// An open database, and what opening it did to an old file.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) upgrade: Option<Upgrade>,
+}
+
 /// Opens the database, and brings its schema up to date.
-pub(crate) async fn open(settings: &Settings, missing: Missing) -> Result<Arc<dyn Store>, Failure> {
+pub(crate) async fn open(
+    settings: &Settings,
+    missing: Missing,
+    old_files: UpgradeOptions,
+) -> Result<Opened, Failure> {
     match &settings.database {
-        Database::Memory => Ok(Arc::new(MemoryStore::new(Arc::new(SystemClock)))),
+        Database::Memory => {
+            Ok(Opened { store: Arc::new(MemoryStore::new(Arc::new(SystemClock))), upgrade: None })
+        }
         Database::Sqlite(path) => {
             if missing == Missing::Refuse && !path.exists() {
                 return Err(Failure::not_found(format!(
@@ -34,9 +48,10 @@ pub(crate) async fn open(settings: &Settings, missing: Missing) -> Result<Arc<dy
                     settings.database.shown()
                 )));
             }
-            let store =
-                SqliteStore::open(sqlite_options(path, &settings.sqlite)).await.map_err(open_failure)?;
-            Ok(Arc::new(store))
+            let options = SqliteOptions { upgrade: old_files, ..sqlite_options(path, &settings.sqlite) };
+            let store = SqliteStore::open(options).await.map_err(open_failure)?;
+            let upgrade = store.upgrade().cloned();
+            Ok(Opened { store: Arc::new(store), upgrade })
         }
     }
 }

@@ -4,6 +4,7 @@
 mod backup;
 mod branching;
 mod import;
+mod migrate;
 mod turns;
 
 use clap::{Args, Parser, Subcommand};
@@ -13,6 +14,8 @@ pub(crate) use backup::{Backup, Restore};
 use branching::MERGE_HELP;
 pub(crate) use branching::{Checkpoint, Fork, Merge, Rewind};
 pub(crate) use import::{Import, ImportKgents};
+use migrate::MIGRATE_HELP;
+pub(crate) use migrate::Migrate;
 use turns::APPEND_HELP;
 pub(crate) use turns::{Append, Feedback, Sessions, Show};
 
@@ -57,7 +60,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve the keep over HTTP, until SIGTERM or SIGINT.
     #[command(after_help = SERVE_HELP)]
-    Serve(ServerFlags),
+    Serve(Serve),
     /// List sessions, the most recently active first.
     #[command(after_help = "Example: membrane sessions --project alpha --limit 10")]
     Sessions(Sessions),
@@ -117,20 +120,8 @@ Examples:
     #[command(subcommand)]
     Import(Import),
     /// Bring the database's schema up to date, or look at it.
-    #[command(after_help = "\
-Every command does this when it opens the database; here it can be done apart.
-
-Examples:
-  membrane migrate --status
-  membrane migrate --print-sql > schema.sql")]
-    Migrate {
-        /// Only say which steps are applied; change nothing.
-        #[arg(long, conflicts_with = "print_sql")]
-        status: bool,
-        /// Only print the schema; open nothing.
-        #[arg(long)]
-        print_sql: bool,
-    },
+    #[command(after_help = MIGRATE_HELP)]
+    Migrate(Migrate),
     /// Look for rows that contradict each other. Scans everything.
     #[command(after_help = "Example: membrane check || echo 'look at the lines above'")]
     Check,
@@ -187,9 +178,18 @@ pub(crate) struct ServerFlags {
     pub(crate) addr: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+    /// The zone of times that name none, in a kgents V1 file that is upgraded; the system's by default.
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
+    pub(crate) naive_timezone: Option<String>,
+}
+
 const SERVE_HELP: &str = "\
-Makes the database if it is not there. Turns that a server left behind when it died are closed with
-what had arrived. SIGTERM and SIGINT take no more messages and wait for the turns under way
+Makes the database if it is not there, and upgrades a kgents V1 file as migrate does. Turns that a
+server left behind when it died are closed with what had arrived. SIGTERM and SIGINT take no more messages and wait for the turns under way
 (chat.server.drain_ms); a second one interrupts them.
 
 The interface is described at /docs and in docs/api.md; /health, /ready and /metrics are for

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use membrane::store::kgents::{LoadError, LoadOptions, Report};
 use membrane::{Chat, Clock, SystemClock};
 
+use super::upgraded;
 use crate::args::{Import, ImportKgents};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::old_source::{self, OldSource};
 use crate::output::Output;
-use crate::wiring::{self, Missing};
+use crate::wiring::{self, Missing, Opened, UpgradeOptions};
 use crate::{old_report, zone};
 
 /// How often the line about the progress is written anew.
@@ -33,7 +34,11 @@ pub(super) async fn import(settings: &Settings, args: Import, output: &mut Outpu
         folder.close().map_err(|error| Failure::io("remove the temporary folder", &error))?;
         report?
     } else {
-        let store = wiring::open(settings, Missing::Create).await?;
+        let old_files = UpgradeOptions { naive_zone: zone.clone(), force: false };
+        let Opened { store, upgrade } = wiring::open(settings, Missing::Create, old_files).await?;
+        if let Some(upgrade) = upgrade {
+            upgraded::note(&upgrade, output)?;
+        }
         load(&Chat::create(store), source, options, progress).await?
     };
     if output.is_json() {

@@ -1,13 +1,14 @@
 //! `feedback`, `delete`, and what concerns the whole keep: `migrate` and `check`.
 
 use membrane_http::wire;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Keep, session_id};
+use super::{Keep, session_id, upgraded};
 use crate::args::Feedback;
 use crate::config::Database;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::wiring::{MigrationStatus, Upgrade};
 use crate::{text, wiring};
 
 pub(super) async fn feedback(keep: &Keep, args: Feedback, output: &mut Output) -> Result<(), Failure> {
@@ -75,30 +76,42 @@ pub(super) async fn check(keep: &Keep, output: &mut Output) -> Result<(), Failur
     }
 }
 
-pub(super) fn migrated(database: &Database, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn migrated(
+    database: &Database,
+    upgrade: Option<&Upgrade>,
+    output: &mut Output,
+) -> Result<(), Failure> {
     if *database == Database::Memory {
         if output.is_json() {
             return output.document(&json!({"migrations": []}));
         }
         return output.note("memory: has no schema; there is nothing to do");
     }
+    let Some(upgrade) = upgrade else { return migration_status(database, output) };
+    if output.is_json() {
+        let steps = wiring::migration_status(database)?;
+        let upgrade = upgraded::document(upgrade);
+        return output.document(&json!({"migrations": documents(&steps), "upgrade": upgrade}));
+    }
+    output.raw(&upgraded::text(upgrade))?;
     migration_status(database, output)
 }
 
 pub(super) fn migration_status(database: &Database, output: &mut Output) -> Result<(), Failure> {
     let steps = wiring::migration_status(database)?;
     if output.is_json() {
-        let steps: Vec<_> = steps
-            .iter()
-            .map(|step| json!({"version": step.version, "name": step.name, "applied_at": step.applied_at}))
-            .collect();
-        return output.document(&json!({"migrations": steps}));
+        return output.document(&json!({"migrations": documents(&steps)}));
     }
     for step in steps {
         let applied = step.applied_at.map_or("not applied".to_owned(), |at| format!("applied {at}"));
         output.line(&format!("{}  {}  {applied}", step.version, step.name))?;
     }
     Ok(())
+}
+
+fn documents(steps: &[MigrationStatus]) -> Vec<Value> {
+    let document = |step: &MigrationStatus| json!({"version": step.version, "name": step.name, "applied_at": step.applied_at});
+    steps.iter().map(document).collect()
 }
 
 pub(super) fn print_schema(output: &mut Output) -> Result<(), Failure> {

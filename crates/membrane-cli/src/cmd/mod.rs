@@ -11,17 +11,19 @@ mod lines;
 mod reading;
 mod serve;
 mod stats;
+mod upgraded;
 
 use std::sync::Arc;
 
 use clap::CommandFactory;
 use membrane::{Chat, SessionId, Store};
 
-use crate::args::{Cli, Command, Config, Restore};
+use crate::args::{Cli, Command, Config, Migrate, Restore};
 use crate::config::{self as configuration, Database, Flags};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::wiring::{self, Missing};
+use crate::wiring::{self, Missing, Opened, Upgrade, UpgradeOptions};
+use crate::zone;
 
 /// An open keep.
 struct Keep {
@@ -30,7 +32,7 @@ struct Keep {
 }
 
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
-    if let Command::Migrate { print_sql: true, .. } = cli.command {
+    if let Command::Migrate(Migrate { print_sql: true, .. }) = cli.command {
         return keep::print_schema(output);
     }
     if let Command::Config(Config { keys: true, .. }) = cli.command {
@@ -38,7 +40,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     }
     let addr = match &cli.command {
         Command::Config(config) => config.server.addr.as_deref(),
-        Command::Serve(server) => server.addr.as_deref(),
+        Command::Serve(serve) => serve.server.addr.as_deref(),
         _ => None,
     };
     let flags = Flags { database_url: cli.database_url.as_deref(), addr };
@@ -46,11 +48,11 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     if let Command::Config(_) = cli.command {
         return config::show(&report, output);
     }
-    if let Command::Migrate { status: true, .. } = cli.command {
+    if let Command::Migrate(Migrate { status: true, .. }) = cli.command {
         return keep::migration_status(&settings.database, output);
     }
-    if let Command::Serve(_) = cli.command {
-        return serve::serve(&settings, output).await;
+    if let Command::Serve(args) = &cli.command {
+        return serve::serve(&settings, args, output).await;
     }
     if let Command::Backup(args) = &cli.command {
         return backup::backup(&settings, args, output);
@@ -62,14 +64,23 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         return import::import(&settings, args, output).await;
     }
     let missing = match &cli.command {
-        Command::Migrate { .. } => Missing::Create,
+        Command::Migrate(_) => Missing::Create,
         Command::Append(append) if append.new => Missing::Create,
         _ => Missing::Refuse,
     };
-    let store = wiring::open(&settings, missing).await?;
+    let old_files = match &cli.command {
+        Command::Migrate(args) => {
+            UpgradeOptions { naive_zone: zone::naive(args.naive_timezone.as_deref())?, force: args.force }
+        }
+        _ => UpgradeOptions::default(),
+    };
+    let Opened { store, upgrade } = wiring::open(&settings, missing, old_files).await?;
+    if let (Some(upgrade), false) = (&upgrade, matches!(cli.command, Command::Migrate(_))) {
+        upgraded::note(upgrade, output)?;
+    }
     let chat = Chat::builder(Arc::clone(&store)).limits(settings.limits).build();
     let keep = Keep { chat, store };
-    let ended = dispatch(&keep, &settings.database, cli.command, output).await;
+    let ended = dispatch(&keep, &settings.database, upgrade.as_ref(), cli.command, output).await;
     let closed = keep.chat.close().await.map_err(Failure::from);
     ended.and(closed)
 }
@@ -77,6 +88,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
 async fn dispatch(
     keep: &Keep,
     database: &Database,
+    upgrade: Option<&Upgrade>,
     command: Command,
     output: &mut Output,
 ) -> Result<(), Failure> {
@@ -93,7 +105,7 @@ async fn dispatch(
         Command::Restore(args) => checkpoints::restore(keep, args, output).await,
         Command::Feedback(args) => keep::feedback(keep, args, output).await,
         Command::Delete { id } => keep::delete(keep, &id, output).await,
-        Command::Migrate { .. } => keep::migrated(database, output),
+        Command::Migrate(_) => keep::migrated(database, upgrade, output),
         Command::Check => keep::check(keep, output).await,
         Command::Stats => stats::stats(keep, output).await,
         // These need no keep, and were done before it was opened.

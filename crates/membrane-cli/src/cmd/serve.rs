@@ -10,11 +10,14 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::upgraded;
+use crate::args::Serve;
 use crate::config::{LogLevel, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::signals::{self, Heard};
-use crate::wiring::{self, Missing};
+use crate::wiring::{self, Missing, Opened, UpgradeOptions};
+use crate::zone;
 
 /// How often measurements are tidied up.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -22,7 +25,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// How often what has had its time is forgotten.
 const SWEEP: Duration = Duration::from_secs(600);
 
-pub(crate) async fn serve(settings: &Settings, output: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn serve(settings: &Settings, args: &Serve, output: &mut Output) -> Result<(), Failure> {
+    let zone = zone::naive(args.naive_timezone.as_deref())?;
     log_to_stderr(settings.log.level);
     let telemetry = Telemetry::install().map_err(|error| Failure::failed("failed", error.to_string()))?;
     wiring::describe_metrics();
@@ -32,7 +36,11 @@ pub(crate) async fn serve(settings: &Settings, output: &mut Output) -> Result<()
         let why = Failure::io(&format!("listen on {addr}"), &error);
         why.after("name another address with --addr, or stop what listens there")
     })?;
-    let store = wiring::open(settings, Missing::Create).await?;
+    let old_files = UpgradeOptions { naive_zone: zone, force: false };
+    let Opened { store, upgrade } = wiring::open(settings, Missing::Create, old_files).await?;
+    if let Some(upgrade) = upgrade {
+        upgraded::note(&upgrade, output)?;
+    }
     let chat = Chat::builder(store)
         .limits(settings.limits)
         .responder(wiring::responder(settings))

@@ -30,7 +30,7 @@ pub async fn text_that_forks_share_is_shown_often_and_stored_once(store: Arc<dyn
     f.write(create_root(&root)).await;
     let mut turns = f.turns(4);
     for (turn, text) in turns.iter_mut().zip(["plain", "zwölf Boxkämpfer", "nul \0 inside", ""]) {
-        turn.user.content = text.to_owned();
+        text.clone_into(&mut turn.user.content);
         turn.assistant.content = format!("{text} {text}");
     }
     f.write(append(&root, turns)).await;
