@@ -12,6 +12,9 @@ use crate::output::Output;
 use crate::text;
 use crate::wiring::{self, BackedUp};
 
+/// How many findings are shown to people; "membrane check" shows all.
+const MAX_FINDINGS: usize = 20;
+
 pub(super) fn backup(settings: &Settings, args: &Backup, output: &mut Output) -> Result<(), Failure> {
     let BackedUp { made, removed } = wiring::back_up(settings, args.to.as_deref(), args.keep)?;
     let findings = &made.contents.findings;
@@ -40,8 +43,11 @@ pub(super) fn backup(settings: &Settings, args: &Backup, output: &mut Output) ->
         for path in &removed {
             output.line(&format!("removed: {}", text::path(path)))?;
         }
-        for finding in findings {
+        for finding in findings.iter().take(MAX_FINDINGS) {
             output.line(&text::printable(finding))?;
+        }
+        if findings.len() > MAX_FINDINGS {
+            output.line(&format!("and {} more", findings.len() - MAX_FINDINGS))?;
         }
     }
     if findings.is_empty() {

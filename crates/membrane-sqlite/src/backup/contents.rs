@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::path::Path;
 
+use membrane_store::StoreError;
 use rusqlite::{Connection, ErrorCode};
 
 use super::BackupError;
 use crate::check::check_conn;
-use crate::error::{Doing, OpenError};
+use crate::error::OpenError;
 use crate::migrations;
 use crate::rows::unsigned;
 
@@ -76,6 +77,9 @@ pub(super) fn identify(conn: &Connection, path: &Path) -> Result<(Make, bool), B
         Ok(migrations::Contents::V1(_)) => return Ok((Make::Kgents, true)),
         // What is not ours is named below.
         Ok(migrations::Contents::Keep) | Err(OpenError::ForeignTables { .. } | OpenError::NotV1 { .. }) => {}
+        Err(OpenError::Store(StoreError::Inconsistent { problem, .. })) => {
+            return Err(BackupError::Damaged { path: path.to_owned(), problem });
+        }
         Err(error) => return Err(error.into()),
     }
     if let Ok(steps) = migrations::status(conn, path)
@@ -88,6 +92,6 @@ pub(super) fn identify(conn: &Connection, path: &Path) -> Result<(Make, bool), B
     let tables: Vec<String> = conn
         .prepare(names)
         .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
-        .doing("read the schema")?;
+        .map_err(|error| BackupError::sqlite(path, "read the schema", error))?;
     Err(BackupError::NoKeep { path: path.to_owned(), tables })
 }

@@ -113,7 +113,8 @@ impl Copy {
         read().map_err(|error| BackupError::io(&path, "read the copy", error))?;
         let mut digits = String::with_capacity(64);
         for byte in hash.finalize() {
-            digits.push_str(&format!("{byte:02x}"));
+            let halves = [byte >> 4, byte & 15].into_iter();
+            digits.extend(halves.filter_map(|half| char::from_digit(half.into(), 16)));
         }
         Ok((bytes, digits))
     }

@@ -66,6 +66,7 @@ pub fn restore(file: &Path, options: &SqliteOptions, now: Timestamp) -> Result<R
     let from = open_to_look(&SqliteOptions { path: file.to_owned(), ..options.clone() }, OpenFlags::empty())?;
     // Before the work, which may be long.
     identify(&from, file)?;
+    refuse_cut_off(&from, file)?;
     let copy = Copy::make(&from, file, &database)?;
     drop(from);
     let contents = copy.contents(file)?;
@@ -91,6 +92,20 @@ pub fn restore(file: &Path, options: &SqliteOptions, now: Timestamp) -> Result<R
         None
     };
     Ok(Restored { path: database, bytes, contents, aside })
+}
+
+/// Refuses a file that ends within a page: SQLite would read nothing but zeros for what is missing. Where there is a
+/// log, that page may be in it.
+fn refuse_cut_off(from: &Connection, file: &Path) -> Result<(), BackupError> {
+    let size: rusqlite::Result<i64> = from.query_row("PRAGMA page_size", [], |row| row.get(0));
+    let size = size.map_err(|error| BackupError::sqlite(file, "read its page size", error))?;
+    let length = fs::metadata(file).map_err(|error| BackupError::io(file, "measure", error))?.len();
+    let beyond = length.checked_rem(size.unsigned_abs()).unwrap_or(0);
+    if beyond == 0 || log_path(file).exists() {
+        return Ok(());
+    }
+    let problem = format!("it is cut off: its {length} bytes are no whole number of pages of {size} bytes");
+    Err(BackupError::Damaged { path: file.to_owned(), problem })
 }
 
 fn refuse_users(options: &SqliteOptions) -> Result<(), BackupError> {

@@ -3,6 +3,7 @@
 //!
 //! Not here: what each route answers, which is `membrane-http`'s; and what commands print.
 
+mod backups;
 mod draining;
 mod full_disk;
 mod http;
