@@ -3,6 +3,7 @@
 
 mod backup;
 mod branching;
+mod export;
 mod import;
 mod migrate;
 mod turns;
@@ -13,6 +14,8 @@ use backup::{BACKUP_HELP, RESTORE_HELP};
 pub(crate) use backup::{Backup, Restore};
 use branching::MERGE_HELP;
 pub(crate) use branching::{Checkpoint, Fork, Merge, Rewind};
+use export::EXPORT_HELP;
+pub(crate) use export::{Export, Format};
 pub(crate) use import::{Import, ImportKgents};
 use migrate::MIGRATE_HELP;
 pub(crate) use migrate::Migrate;
@@ -116,6 +119,9 @@ Examples:
         #[arg(value_name = "ID")]
         id: String,
     },
+    /// Write sessions to a new file of another form: the way back to kgents.
+    #[command(after_help = EXPORT_HELP)]
+    Export(Export),
     /// Take in sessions that another program left.
     #[command(subcommand)]
     Import(Import),

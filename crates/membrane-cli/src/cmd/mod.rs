@@ -5,6 +5,7 @@ mod backup;
 mod branching;
 mod checkpoints;
 mod config;
+mod export;
 mod import;
 mod keep;
 mod lines;
@@ -105,6 +106,7 @@ async fn dispatch(
         Command::Restore(args) => checkpoints::restore(keep, args, output).await,
         Command::Feedback(args) => keep::feedback(keep, args, output).await,
         Command::Delete { id } => keep::delete(keep, &id, output).await,
+        Command::Export(args) => export::export(keep, args, output).await,
         Command::Migrate(_) => keep::migrated(database, upgrade, output),
         Command::Check => keep::check(keep, output).await,
         Command::Stats => stats::stats(keep, output).await,

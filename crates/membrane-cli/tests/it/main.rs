@@ -11,6 +11,8 @@ mod console;
 #[cfg(test)]
 mod exits;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod feeding;
 #[cfg(test)]
 mod json;
