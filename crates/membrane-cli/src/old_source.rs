@@ -1,9 +1,10 @@
 //! Finds out what kind of old data a file holds, and opens it. Beside `wiring.rs` the only room that names backends.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind, Read, Seek};
 use std::path::Path;
 
-use membrane::store::kgents::{Source, SourceError};
+use membrane::store::kgents::{DumpSource, Source, SourceError};
 use membrane_sqlite::universe::UniverseSource;
 use membrane_sqlite::v1::V1Source;
 use membrane_sqlite::{OldFormat, OpenError, detect};
@@ -22,6 +23,9 @@ pub(crate) struct OldSource {
 
 /// Opens old data. `watch` is told from time to time how many rows were looked at.
 pub(crate) fn open(path: &Path, watch: &mut dyn FnMut(u64)) -> Result<OldSource, Failure> {
+    if path.as_os_str() == "-" {
+        return from_stdin();
+    }
     let shown = path.display();
     // A missing file is told from one that cannot be opened.
     match std::fs::metadata(path) {
@@ -36,7 +40,8 @@ pub(crate) fn open(path: &Path, watch: &mut dyn FnMut(u64)) -> Result<OldSource,
     }
     match detect(path).map_err(|error| cannot_open(&error))? {
         OldFormat::Universe => {
-            let source = UniverseSource::open(path, watch).map_err(|error| failure(&error))?;
+            let source =
+                UniverseSource::open(path, watch).map_err(|error| failure(&error).at(&shown.to_string()))?;
             let n_other_rows = source.n_other_rows();
             Ok(OldSource { source: Box::new(source), format: "universe", n_other_rows })
         }
@@ -55,8 +60,45 @@ pub(crate) fn open(path: &Path, watch: &mut dyn FnMut(u64)) -> Result<OldSource,
             count(u64::try_from(tables.len()).unwrap_or(u64::MAX), "other table"),
             some(&tables),
         ))),
-        OldFormat::NotSqlite => Err(Failure::usage(format!("{shown} is neither a database nor JSON"))),
+        OldFormat::NotSqlite => {
+            let file = File::open(path).map_err(|error| Failure::io(&format!("open {shown}"), &error))?;
+            json(file, &shown.to_string())
+        }
     }
+}
+
+/// What comes in goes to a temporary file: sessions are read in another order than they come.
+fn from_stdin() -> Result<OldSource, Failure> {
+    let mut file = tempfile::tempfile().map_err(|error| Failure::io("make a temporary file", &error))?;
+    io::copy(&mut io::stdin().lock(), &mut file)
+        .map_err(|error| Failure::io("keep standard input in a temporary file", &error))?;
+    json(file, "standard input")
+}
+
+fn json(mut file: File, shown: &str) -> Result<OldSource, Failure> {
+    let reading = |error| Failure::io(&format!("read {shown}"), &error);
+    file.rewind().map_err(reading)?;
+    let begins_so = begins_as_json(&mut file).map_err(reading)?;
+    if !begins_so {
+        return Err(Failure::usage(format!(
+            "{shown} is neither a database nor JSON; name a database of kgents' Universe, or what \
+             GET /api/chat/sessions of the in-memory router answered"
+        )));
+    }
+    let source = DumpSource::open(file).map_err(|error| failure(&error).at(shown))?;
+    Ok(OldSource { source: Box::new(source), format: "json", n_other_rows: 0 })
+}
+
+/// Whether the first character is one with which a list or an object begins. An empty file holds no sessions.
+fn begins_as_json(file: &mut File) -> io::Result<bool> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    for byte in BufReader::new(file).bytes() {
+        let byte = byte?;
+        if !byte.is_ascii_whitespace() && !MARK.contains(&byte) {
+            return Ok(byte == b'[' || byte == b'{');
+        }
+    }
+    Ok(true)
 }
 
 /// The first few names.

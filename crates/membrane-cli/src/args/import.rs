@@ -15,8 +15,8 @@ const KGENTS_HELP: &str = "\
 FILE is found out to be one of these:
   the database of kgents' Universe, ~/.local/share/kgents/default.db.db by default. It is only
   read, also while kgents has it open. Each save wrote all turns once more; each is taken in once.
-  a database with kgents' V1 tables, which is only read; to use it where it is, see
-  membrane migrate.
+  a database with kgents' chat tables (chat_sessions and others). It is only read; to turn it
+  into the keep itself, name it with --database-url instead.
   JSON as GET /api/chat/sessions of the in-memory router answers it: a list of sessions with their
   turns, {\"sessions\": […]}, one session, or one session a line; - for standard input.
 

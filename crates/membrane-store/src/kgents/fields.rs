@@ -185,7 +185,9 @@ impl Fields {
 
     /// What is kept aside: what was odd, and every field that nobody took.
     pub fn finish(mut self) -> Vec<(OldRow, Finding)> {
-        for (name, value) in std::mem::take(&mut self.object) {
+        // Null says as little as a field that is not there.
+        let rest = std::mem::take(&mut self.object);
+        for (name, value) in rest.into_iter().filter(|(_, value)| !value.is_null()) {
             let text = value.to_string();
             let what = format!("{} is no field that is known; kept aside", shown(&name));
             self.put_aside(&name, &text, Oddity::UnknownField, what);

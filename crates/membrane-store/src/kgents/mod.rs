@@ -10,6 +10,7 @@
 //! short: sessions, turns, checkpoints and crystals, with times as text without a zone and nested values as JSON text.
 
 pub mod digest;
+pub mod dump;
 pub mod extras;
 pub mod fields;
 pub mod json;
@@ -18,6 +19,7 @@ pub mod old;
 pub mod report;
 
 pub use digest::digest;
+pub use dump::DumpSource;
 pub use fields::Fields;
 pub use load::{LoadError, LoadOptions, load};
 pub use old::{OldCheckpoint, OldCrystal, OldRow, OldSession, OldTurn, Place, Sink, Source, SourceError};
