@@ -16,3 +16,8 @@ fn the_tour_of_the_command_line_prints_what_it_says() {
 fn the_examples_of_the_api_print_what_they_say() {
     assert!(run_page("docs/api.md") >= 15);
 }
+
+#[test]
+fn the_guide_from_kgents_prints_what_it_says() {
+    assert!(run_page("docs/migrating-from-kgents.md") >= 15);
+}
