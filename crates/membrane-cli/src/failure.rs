@@ -52,6 +52,11 @@ impl Failure {
         Self { exit: Exit::Failure, code, message: message.into(), closed_pipe: false }
     }
 
+    /// Another process is in the way.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Unavailable, code: "unavailable", message: message.into(), closed_pipe: false }
+    }
+
     /// The system refused something.
     pub(crate) fn io(doing: &str, error: &io::Error) -> Self {
         let closed_pipe = error.kind() == io::ErrorKind::BrokenPipe;

@@ -7,10 +7,16 @@ use std::sync::Arc;
 use membrane::core::time::Clock;
 use membrane::responder::{Echo, EchoOptions};
 use membrane::store::memory::MemoryStore;
-use membrane::{Responder, Store, SystemClock};
+use membrane::{Responder, Store, StoreStats, SystemClock};
 use membrane_sqlite::backup::{self, Backup, BackupError, Place, Restored};
+use membrane_sqlite::check::{CheckError, check_file};
+pub(crate) use membrane_sqlite::check::{CheckReport, Theme};
+pub(crate) use membrane_sqlite::doctor::{
+    Check, Companion, Question, SessionTrace, Status, companions, examine, lock_meaning, trace_session,
+};
 use membrane_sqlite::migrations;
 pub(crate) use membrane_sqlite::migrations::MigrationStatus;
+pub(crate) use membrane_sqlite::repair::{RepairError, RepairOptions, Repaired, repair_file as repair};
 pub(crate) use membrane_sqlite::v1::{Upgrade, UpgradeOptions};
 use membrane_sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous};
 
@@ -41,12 +47,8 @@ pub(crate) async fn open(
             Ok(Opened { store: Arc::new(MemoryStore::new(Arc::new(SystemClock))), upgrade: None })
         }
         Database::Sqlite(path) => {
-            if missing == Missing::Refuse && !path.exists() {
-                return Err(Failure::not_found(format!(
-                    "there is no database at {}; make one with \"membrane serve\" or \"membrane append --new\", \
-                     or name another with --database-url",
-                    settings.database.shown()
-                )));
+            if missing == Missing::Refuse {
+                expect_file(path)?;
             }
             let options = SqliteOptions { upgrade: old_files, ..sqlite_options(path, &settings.sqlite) };
             let store = SqliteStore::open(options).await.map_err(open_failure)?;
@@ -60,6 +62,27 @@ pub(crate) async fn open(
 pub(crate) async fn open_throwaway(path: &Path) -> Result<Arc<dyn Store>, Failure> {
     let options = SqliteOptions { synchronous: Synchronous::Normal, ..SqliteOptions::at(path) };
     Ok(Arc::new(SqliteStore::open(options).await.map_err(open_failure)?))
+}
+
+/// Refuses a database that is not there.
+pub(crate) fn expect_file(path: &Path) -> Result<(), Failure> {
+    if path.exists() {
+        return Ok(());
+    }
+    Err(Failure::not_found(format!(
+        "there is no database at {}; make one with \"membrane serve\" or \"membrane append --new\", \
+         or name another with --database-url",
+        Database::Sqlite(path.to_owned()).shown()
+    )))
+}
+
+/// Checks a file as it is, and says how much it holds.
+pub(crate) fn check(path: &Path) -> Result<(CheckReport, Option<StoreStats>), Failure> {
+    check_file(path).map_err(|error| match error {
+        CheckError::Open(error) => open_failure(error),
+        CheckError::Store(error) => error.into(),
+        error @ CheckError::NoKeep { .. } => Failure::caused(Exit::Failure, "no_keep", &error),
+    })
 }
 
 /// Who answers messages.

@@ -14,6 +14,7 @@ pub mod check;
 mod connection;
 mod counts;
 mod detect;
+pub mod doctor;
 mod error;
 pub mod export;
 mod facts;

@@ -3,6 +3,7 @@
 
 mod backup;
 mod branching;
+mod doctor;
 mod export;
 mod import;
 mod migrate;
@@ -14,6 +15,8 @@ use backup::{BACKUP_HELP, RESTORE_HELP};
 pub(crate) use backup::{Backup, Restore};
 use branching::MERGE_HELP;
 pub(crate) use branching::{Checkpoint, Fork, Merge, Rewind};
+use doctor::{CHECK_HELP, DOCTOR_HELP};
+pub(crate) use doctor::{Check, Doctor};
 use export::EXPORT_HELP;
 pub(crate) use export::{Export, Format};
 pub(crate) use import::{Import, ImportKgents};
@@ -128,9 +131,12 @@ Examples:
     /// Bring the database's schema up to date, or look at it.
     #[command(after_help = MIGRATE_HELP)]
     Migrate(Migrate),
-    /// Look for rows that contradict each other. Scans everything.
-    #[command(after_help = "Example: membrane check || echo 'look at the lines above'")]
-    Check,
+    /// Say what is the matter with the keep: configuration, file, locks, schema, content.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(Doctor),
+    /// Look for rows that contradict each other, and put them right with --repair. Scans everything.
+    #[command(after_help = CHECK_HELP)]
+    Check(Check),
     /// Make a verified copy of the whole database, while others may write to it.
     #[command(after_help = BACKUP_HELP)]
     Backup(Backup),

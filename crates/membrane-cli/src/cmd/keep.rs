@@ -3,6 +3,7 @@
 use membrane_http::wire;
 use serde_json::{Value, json};
 
+use super::check::figures;
 use super::{Keep, session_id, upgraded};
 use crate::args::Feedback;
 use crate::config::Database;
@@ -37,42 +38,20 @@ pub(super) async fn delete(keep: &Keep, id: &str, output: &mut Output) -> Result
     output.line(&format!("deleted {}", text::printable(id.as_str())))
 }
 
+/// What a keep in memory can be checked for; a file is checked in `check.rs`.
 pub(super) async fn check(keep: &Keep, output: &mut Output) -> Result<(), Failure> {
     let findings = keep.chat.check().await?;
     let stats = keep.chat.stats().await?;
     if output.is_json() {
-        output.document(&json!({
-            "findings": findings,
-            "stats": {
-                "sessions": stats.sessions,
-                "turns_shown": stats.turns_shown,
-                "turns_stored": stats.turns_stored,
-                "histories": stats.histories,
-                "slices": stats.slices,
-                "runs": stats.runs,
-                "bytes": stats.bytes,
-            },
-        }))?;
+        output.document(
+            &json!({"ok": findings.is_empty(), "findings": findings, "checks": [], "stats": figures(&stats)}),
+        )?;
     } else {
-        for finding in &findings {
-            output.line(&text::printable(finding))?;
-        }
-        if findings.is_empty() {
-            output.line(&format!(
-                "nothing contradicts: {}, {} stored once each",
-                text::count(stats.sessions, "session"),
-                text::count(stats.turns_stored, "turn"),
-            ))?;
-        }
+        findings.iter().try_for_each(|finding| output.line(&text::printable(finding)))?;
     }
     match findings.len() {
         0 => Ok(()),
-        count => Err(Failure::failed(
-            "inconsistent",
-            format!(
-                "{count} rows or more contradict others; keep a copy of the file and report the lines above"
-            ),
-        )),
+        count => Err(Failure::failed("inconsistent", format!("{count} findings; report the lines above"))),
     }
 }
 

@@ -3,8 +3,10 @@
 mod append;
 mod backup;
 mod branching;
+mod check;
 mod checkpoints;
 mod config;
+mod doctor;
 mod export;
 mod import;
 mod keep;
@@ -42,15 +44,22 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     let addr = match &cli.command {
         Command::Config(config) => config.server.addr.as_deref(),
         Command::Serve(serve) => serve.server.addr.as_deref(),
+        Command::Doctor(doctor) => doctor.addr.as_deref(),
         _ => None,
     };
     let flags = Flags { database_url: cli.database_url.as_deref(), addr };
+    if let Command::Doctor(args) = &cli.command {
+        return doctor::doctor(flags, args, output);
+    }
     let (settings, report) = configuration::load(flags)?;
     if let Command::Config(_) = cli.command {
         return config::show(&report, output);
     }
     if let Command::Migrate(Migrate { status: true, .. }) = cli.command {
         return keep::migration_status(&settings.database, output);
+    }
+    if let (Command::Check(args), Database::Sqlite(path)) = (&cli.command, &settings.database) {
+        return check::check(path, args, output);
     }
     if let Command::Serve(args) = &cli.command {
         return serve::serve(&settings, args, output).await;
@@ -108,10 +117,14 @@ async fn dispatch(
         Command::Delete { id } => keep::delete(keep, &id, output).await,
         Command::Export(args) => export::export(keep, args, output).await,
         Command::Migrate(_) => keep::migrated(database, upgrade, output),
-        Command::Check => keep::check(keep, output).await,
+        Command::Check(_) => keep::check(keep, output).await,
         Command::Stats => stats::stats(keep, output).await,
         // These need no keep, and were done before it was opened.
-        Command::Backup(_) | Command::Config(_) | Command::Serve(_) | Command::Import(_) => Ok(()),
+        Command::Backup(_)
+        | Command::Config(_)
+        | Command::Doctor(_)
+        | Command::Serve(_)
+        | Command::Import(_) => Ok(()),
         Command::Completions { shell } => completions(shell, output),
     }
 }

@@ -59,7 +59,7 @@ impl Database {
         }
     }
 
-    fn parse_at(url: &str, origin: Origin) -> Result<(Self, Origin), Failure> {
+    pub(super) fn parse_at(url: &str, origin: Origin) -> Result<(Self, Origin), Failure> {
         match Self::parse(url) {
             Ok(database) => Ok((database, origin)),
             Err(failure) => Err(failure.at(&origin.place())),
@@ -85,7 +85,7 @@ impl Database {
 }
 
 /// What `providers.relational` of the file names, if anything.
-fn in_file(file: &File, environment: &Environment) -> Result<Option<(Database, Origin)>, Failure> {
+pub(super) fn in_file(file: &File, environment: &Environment) -> Result<Option<(Database, Origin)>, Failure> {
     refuse_without_wal(file, environment)?;
     if let Some((kind, origin)) = find_expanded(file, TYPE, environment)? {
         let word = if let Yaml::Text(word) = &kind { word.to_ascii_lowercase() } else { String::new() };

@@ -8,6 +8,7 @@
 //! The environment is read in `environment.rs`, once; all rules are functions of what was found there, so that
 //! tests bring their own. Not here: opening the database (`wiring.rs`), and printing (`cmd/config.rs`).
 
+mod candidates;
 mod database;
 mod environment;
 mod expand;
@@ -24,6 +25,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use candidates::{Candidate, candidates};
 pub(crate) use database::Database;
 #[cfg(test)]
 pub(crate) use load::default_settings;

@@ -14,21 +14,22 @@ macro_rules! seen {
     };
 }
 
-/// How many turns a history has: `stop` of its last slice, or up to the end of its open segment, as far as that is
-/// known: one whose owner was deleted while it was open has no known end.
+/// How many turns each history has: `stop` of its last slice, or up to the end of its open segment. `turn_count` is as
+/// far as any checkpoint may see: a segment whose owner was deleted while it was open has no known end. `known` is as
+/// far as a named one may, which keeps all its turns.
 macro_rules! ends {
     () => {
-        "SELECT h.id AS history_id, coalesce(max(CASE
-                WHEN sl.stop IS NOT NULL THEN sl.stop
-                WHEN sl.history_id IS NULL THEN 0
-                WHEN g.owner_id IS NULL AND g.sealed_at IS NULL THEN 9223372036854775807
+        "SELECT history_id, max(known) AS known, max(CASE WHEN is_endless THEN 9223372036854775807 ELSE known END) AS turn_count
+        FROM (SELECT h.id AS history_id,
+            sl.stop IS NULL AND sl.history_id IS NOT NULL AND g.owner_id IS NULL AND g.sealed_at IS NULL AS is_endless,
+            CASE WHEN sl.stop IS NOT NULL THEN sl.stop WHEN sl.history_id IS NULL THEN 0
                 ELSE sl.start - sl.segment_offset + max(coalesce(g.sealed_at, 0),
-                    coalesce((SELECT max(position) + 1 FROM turns WHERE segment_id = g.id), 0),
+                    coalesce((SELECT max(position) + 1 FROM turns WHERE segment_id = sl.segment_id), 0),
                     coalesce((SELECT max(head_position) FROM chat_sessions WHERE head_segment_id = g.id
                         AND g.sealed_at IS NULL AND id = g.owner_id AND turn_count = sl.start - sl.segment_offset + head_position), 0))
-            END), 0) AS turn_count
-        FROM histories h LEFT JOIN slices sl ON sl.history_id = h.id LEFT JOIN segments g ON g.id = sl.segment_id
-        GROUP BY h.id"
+            END AS known
+        FROM histories h LEFT JOIN slices sl ON sl.history_id = h.id LEFT JOIN segments g ON g.id = sl.segment_id)
+        GROUP BY history_id"
     };
 }
 
@@ -254,7 +255,7 @@ pub(super) const QUERIES: &[Query] = &[
         concat!(
             "SELECT c.id FROM chat_checkpoints c JOIN (",
             ends!(),
-            ") e ON e.history_id = c.history_id WHERE c.turn_count NOT BETWEEN 0 AND e.turn_count"
+            ") e ON e.history_id = c.history_id WHERE c.turn_count NOT BETWEEN 0 AND iif(c.kind = 'named', e.known, e.turn_count)"
         ),
     ),
     Query(
@@ -263,7 +264,7 @@ pub(super) const QUERIES: &[Query] = &[
         concat!(
             "SELECT s.id FROM chat_checkpoints s JOIN (",
             ends!(),
-            ") e ON e.history_id = s.history_id AND s.turn_count <= e.turn_count
+            ") e ON e.history_id = s.history_id AND s.turn_count <= e.known
             WHERE s.kind = 'named' AND s.turn_count <> (SELECT count(*) ",
             seen!(),
             ")"

@@ -62,10 +62,10 @@ pub(super) fn states(conn: &Connection, log: &mut Log) -> Result<(), StoreError>
 pub(super) fn checkpoints(conn: &Connection, log: &mut Log) -> Result<(), StoreError> {
     let doing = "repair checkpoints";
     let sql = format!(
-        "SELECT c.number, c.id, c.history_id, c.turn_count, e.turn_count, c.evidence_json, \
+        "SELECT c.number, c.id, c.history_id, c.turn_count, e.known, c.evidence_json, \
          c.created_at \
          FROM chat_checkpoints c JOIN ({HISTORY_ENDS}) e ON e.history_id = c.history_id \
-         WHERE c.turn_count NOT BETWEEN 0 AND e.turn_count"
+         WHERE c.turn_count NOT BETWEEN 0 AND iif(c.kind = 'named', e.known, e.turn_count)"
     );
     let wrong: Vec<(i64, String, i64, i64, i64, String, String)> = {
         let mut statement = conn.prepare(&sql).doing(doing)?;
@@ -78,10 +78,12 @@ pub(super) fn checkpoints(conn: &Connection, log: &mut Log) -> Result<(), StoreE
         rows.collect::<rusqlite::Result<_>>().doing(doing)?
     };
     for (number, id, history, told, end, evidence, created_at) in wrong {
-        if end == i64::MAX {
-            continue;
-        }
-        let turn_count = by_evidence(conn, HistoryId(history), end, &evidence, &created_at)?.unwrap_or(end);
+        let turn_count = match by_evidence(conn, HistoryId(history), end, &evidence, &created_at)? {
+            Told::Turns(turn_count) => turn_count,
+            Told::Nothing => end,
+            // Turns of it are gone: it keeps its number.
+            Told::MoreThanThere => continue,
+        };
         conn.execute(
             "UPDATE chat_checkpoints SET turn_count = ?2 WHERE number = ?1",
             params![number, turn_count],
@@ -92,6 +94,16 @@ pub(super) fn checkpoints(conn: &Connection, log: &mut Log) -> Result<(), StoreE
     Ok(())
 }
 
+/// What a checkpoint's evidence tells of its number of turns.
+enum Told {
+    /// So many.
+    Turns(i64),
+    /// It cannot be read.
+    Nothing,
+    /// No number of the turns that are there gives it.
+    MoreThanThere,
+}
+
 /// The most turns of a history that give the evidence which a checkpoint holds, signals aside; before those that came
 /// after it, if there are any.
 fn by_evidence(
@@ -100,13 +112,13 @@ fn by_evidence(
     end: i64,
     evidence: &str,
     created_at: &str,
-) -> Result<Option<i64>, StoreError> {
+) -> Result<Told, StoreError> {
     let said: Option<Json> = serde_json::from_str(evidence).ok();
     let count = |key: &str| said.as_ref()?.get(key)?.as_i64();
-    let Some(said) = count("tools_succeeded").zip(count("tools_failed")) else { return Ok(None) };
+    let Some(said) = count("tools_succeeded").zip(count("tools_failed")) else { return Ok(Told::Nothing) };
     let marks = histories::list_marks(conn, Cut { history, turn_count: unsigned(end) })?;
     if i64::try_from(marks.len()) != Ok(end) {
-        return Ok(None);
+        return Ok(Told::MoreThanThere);
     }
     let mut totals = Totals::ZERO;
     let created_at = Timestamp::parse(created_at).unwrap_or(Timestamp::MAX);
@@ -120,7 +132,7 @@ fn by_evidence(
             is_in_time |= was_there;
         }
     }
-    Ok(found)
+    Ok(found.map_or(Told::MoreThanThere, Told::Turns))
 }
 
 /// Keys go with their sessions.
