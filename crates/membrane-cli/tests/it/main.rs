@@ -9,6 +9,8 @@ mod configuration;
 #[cfg(unix)]
 mod console;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod exits;
 #[cfg(test)]
 mod export;

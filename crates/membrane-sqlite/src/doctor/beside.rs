@@ -115,10 +115,19 @@ fn left_over(path: &Path) -> Vec<Check> {
                 .with_remedy("nothing: the next backup removes those whose maker has died"),
         );
     }
-    if let Some(file) = real_path(path).file_name().map(|name| name.to_string_lossy().into_owned()) {
-        let copies = names(path, &format!("{file}.before-"));
+    // Those of an upgrade, a restore and a repair.
+    let real = real_path(path);
+    let name = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    if let (Some(file), Some(stem)) = (name(real.file_name()), name(real.file_stem())) {
+        let beginnings = [
+            format!("{file}.before-repair-"),
+            format!("{file}.kgents-v1-"),
+            format!("{stem}-before-restore-"),
+        ];
+        let copies: Vec<String> = beginnings.iter().flat_map(|beginning| names(path, beginning)).collect();
         if !copies.is_empty() {
-            let found = format!("copies from before an upgrade or a repair: {}", copies.join(", "));
+            let found =
+                format!("copies from before an upgrade, a restore or a repair: {}", copies.join(", "));
             checks.push(
                 Check::note(NAME, found)
                     .with_remedy("remove them when you are sure that they are not needed"),

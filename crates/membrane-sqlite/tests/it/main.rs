@@ -9,6 +9,7 @@ mod backups;
 mod batches;
 mod closing;
 mod conformance;
+mod doctor;
 mod export;
 mod foreign_files;
 mod gauges;

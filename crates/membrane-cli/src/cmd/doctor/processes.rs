@@ -173,17 +173,18 @@ mod linux {
     fn holder(pid: u32, files: &BTreeMap<usize, Vec<&'static str>>, known: &[Known]) -> Holder {
         const BLOCKING: [&str; 3] =
             ["is writing", "has it for itself alone", "is reading the log after a crash"];
-        let mut doing: Vec<(bool, String)> = Vec::new();
+        let mut by_meaning: BTreeMap<(bool, &'static str), Vec<&str>> = BTreeMap::new();
         for (index, meanings) in files {
             let Some(file) = known.get(*index) else { continue };
             let meanings = if meanings.is_empty() { &vec!["has it open"] } else { meanings };
             for meaning in meanings {
-                doing.push((BLOCKING.contains(meaning), format!("{meaning} ({})", file.name)));
+                by_meaning.entry((!BLOCKING.contains(meaning), meaning)).or_default().push(&file.name);
             }
         }
-        doing.sort_by_key(|(blocks, _)| !blocks);
-        let blocks = doing.first().is_some_and(|(blocks, _)| *blocks);
-        let doing = doing.into_iter().map(|(_, doing)| doing).collect();
+        let blocks = by_meaning.keys().any(|(is_harmless, _)| !is_harmless);
+        let doing =
+            by_meaning.iter().map(|((_, meaning), names)| format!("{meaning} ({})", names.join(", ")));
+        let doing = doing.collect();
         Holder { process: process(pid), doing, blocks }
     }
 

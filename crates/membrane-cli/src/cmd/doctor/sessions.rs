@@ -69,9 +69,12 @@ pub(super) fn look(id: &str, here: Option<SessionTrace>, path: &Path, flags: Fla
         return found.add(Check::problem(NAME, what, remedy));
     }
     let looked = if looked.is_empty() { String::new() } else { format!(", nor in {}", looked.join(", ")) };
-    let what = match here_unreadable(found) {
-        true => format!("this database cannot be looked into for {shown}{looked}"),
-        false => format!("{shown} is not in this database{looked}, and was not deleted from it"),
+    let what = if here_unreadable(found) {
+        format!("this database cannot be looked into for {shown}{looked}")
+    } else {
+        format!(
+            "{shown} is not in this database{looked}; if it was deleted, nothing tells, for none of its family lives"
+        )
     };
     found.add(Check::problem(NAME, what, "compare the id with those that are there: membrane sessions"));
 }

@@ -5,6 +5,7 @@
 
 mod backups;
 mod draining;
+mod examined;
 mod full_disk;
 mod http;
 mod keys;

@@ -104,11 +104,12 @@ const TELLING: [&str; 12] = [
 ];
 
 /// Kinds of which one excludes the others.
-const TOGETHER: [&[&str]; 4] = [
+const TOGETHER: [&[&str]; 5] = [
     &["turn's place in time", "facts", "observes", "running totals"],
     &["that nothing points at", "that nothing reads"],
     &["turned a turn", "turned turn", "no signal turned"],
     &["index"],
+    &["the view", "trigger"],
 ];
 
 #[tokio::test(flavor = "multi_thread")]
