@@ -1,4 +1,4 @@
-//! The only file that names concrete backends: a chosen database becomes a store, a chosen model a
+//! The file that names concrete backends (beside `old_source.rs`, for old data): a chosen database becomes a store, a chosen model a
 //! responder.
 
 use std::path::{Path, PathBuf};

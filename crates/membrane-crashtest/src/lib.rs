@@ -6,6 +6,7 @@
 //! - [`campaign`] drives a store with concurrent writers under a recording, cuts the power at many points,
 //!   and judges what survives;
 //! - [`small_disk`] runs a test on a file system of a few MiB;
+//! - [`universe`] writes old files for those who know no SQL;
 //! - [`child`] runs a test a second time as another process, which can be killed.
 //!
 //! Not here: any store. A store is tested by implementing [`campaign::Target`] in this crate's tests.
@@ -21,4 +22,5 @@ pub mod report;
 pub mod seed;
 pub mod settings;
 pub mod small_disk;
+pub mod universe;
 mod vfs;

@@ -17,6 +17,8 @@ mod export;
 #[cfg(test)]
 mod feeding;
 #[cfg(test)]
+mod importing;
+#[cfg(test)]
 mod json;
 #[cfg(test)]
 #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! Old data: sessions as kgents' files hold them become sessions of a keep.
 //!
 //! A [`Source`] reads a file and says what is in it, as it is there. A [`Sink`] carries out changes.
-//! [`load`] stands between them and decides: what a time without a zone means, what a fork shares with its parent,
+//! [`load()`] stands between them and decides: what a time without a zone means, what a fork shares with its parent,
 //! what old evidence becomes, what cannot be understood and is therefore kept aside, word for word. Nothing is
 //! dropped in silence: whatever is odd is in the [`Report`], and for each table the rows that were read and those
 //! that were skipped add up to all rows.

@@ -200,7 +200,7 @@ pub trait Source {
 
     /// The next thing that is kept as it is, of any session or of none, with what is odd about it. To be called until
     /// it gives `None`: before the next session, and once more after the last one. Each has been counted as skipped
-    /// by [`Self::counts`] if it is a whole row.
+    /// if it is a whole row ([`OldRow::is_whole`]).
     fn next_aside(&mut self) -> Result<Option<(OldRow, Finding)>, SourceError>;
 
     /// Rows that are skipped and of which nothing is worth keeping, such as exact copies: their table, what they are,
