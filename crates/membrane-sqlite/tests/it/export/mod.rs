@@ -2,6 +2,8 @@
 
 mod extras;
 mod files;
+mod furniture;
 mod rendering;
+mod round_trip;
 mod sizes;
 mod stage;

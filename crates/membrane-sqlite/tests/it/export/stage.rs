@@ -95,6 +95,13 @@ pub(super) fn same_in_sql(keep: &Keep, exported: &Exported) {
     }
 }
 
+/// All rows of all tables, but the numbers of turns' rows.
+pub(super) fn all_rows(conn: &Connection) -> Vec<Vec<Vec<Value>>> {
+    let tables = ["chat_sessions", "chat_turns", "chat_checkpoints", "chat_crystals"];
+    let all = tables.map(|table| rows(conn, &format!("SELECT * FROM {table} ORDER BY 1")));
+    all.into_iter().collect()
+}
+
 fn rows(conn: &Connection, sql: &str) -> Vec<Vec<Value>> {
     let mut statement = conn.prepare(sql).unwrap();
     let n_columns = statement.column_count();
