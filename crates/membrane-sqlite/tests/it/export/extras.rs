@@ -4,33 +4,16 @@ use membrane_core::checkpoint::CheckpointKind;
 use membrane_core::evidence::LegacySet;
 use membrane_core::ids::SessionId;
 use membrane_core::session::{NewSession, SessionPatch};
-use membrane_core::turn::{Item, KeptTurn, Linearity, Message, SignalKind, Turn, TurnError, TurnStatus};
+use membrane_core::turn::{KeptTurn, Linearity, SignalKind, Turn};
 use membrane_store::change::Origin;
-use membrane_store::conformance::fixture::{Fixture, append, json};
+use membrane_store::conformance::fixture::append;
 use membrane_store::kgents::extras::{CheckpointExtras, SessionExtras, TurnExtras};
 use membrane_store::{Write, codec};
 use serde_json::Value;
 
+use super::furniture::rich;
 use super::stage::{Exported, same_in_sql};
 use crate::keep::{Keep, column, value};
-
-/// A turn with all that a turn may have.
-fn rich(f: &Fixture) -> Turn {
-    let mut turn = f.tool_turn("rich \0 🙂 \"", false);
-    turn.items.insert(0, Item::Reasoning("hm\0".into()));
-    turn.items.push(Item::Message(Message { linearity: Linearity::Required, ..Message::new("so") }));
-    turn.items.push(Item::Other(json(r#"{"z":1e400, "a":"\ud800"}"#)));
-    turn.user.mentions = Some(json(r#"[{"name":"a"}]"#));
-    turn.assistant.mentions = Some(json("[]"));
-    turn.assistant.linearity = Linearity::Droppable;
-    turn.model = Some("m".into());
-    turn.usage = Some(json(r#"{"in": 123456789012345678901234567890}"#));
-    turn.finish_reason = Some("length".into());
-    turn.status = TurnStatus::Failed;
-    turn.error = Some(TurnError { code: "c".into(), message: "m".into() });
-    turn.portal_emissions = Some(json("[1]"));
-    turn
-}
 
 /// Puts a turn together from what stands in a row and its extras.
 fn put_together(kept: &KeptTurn, tools_json: Option<&str>, extras: &TurnExtras) -> Turn {

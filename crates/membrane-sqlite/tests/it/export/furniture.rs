@@ -6,7 +6,7 @@ use membrane_core::ids::SessionId;
 use membrane_core::merge;
 use membrane_core::session::{NewSession, SessionPatch};
 use membrane_core::time::Timestamp;
-use membrane_core::turn::{Linearity, SignalKind, TurnStatus};
+use membrane_core::turn::{Item, Linearity, Message, SignalKind, Turn, TurnError, TurnStatus};
 use membrane_store::Write;
 use membrane_store::change::Origin;
 use membrane_store::conformance::fixture::{Fixture, append, json};
@@ -52,6 +52,8 @@ pub(super) async fn furnish(f: &Fixture) -> SessionId {
     f.merge(&old, &merged).await;
     interleave(f, &root, &fork).await;
     f.name_place(&fork, "here \"and\" \0 now").await;
+    f.write(append(&fork, vec![rich(f)])).await;
+    f.write(append(&old, vec![rich(f)])).await;
     f.rewind(&fork, 2).await;
     f.say(&fork, "another way").await;
     f.rewind(&fork, 0).await;
@@ -85,4 +87,25 @@ async fn interleave(f: &Fixture, left: &SessionId, right: &SessionId) -> Session
     let (id, change) = f.merge_into(&left, &right, Origin::Slices { slices, legacy: Vec::new() });
     f.commit(change).await;
     id
+}
+
+/// A turn with all that a turn may have.
+pub(super) fn rich(f: &Fixture) -> Turn {
+    let mut turn = f.tool_turn("rich \0 🙂 \"", false);
+    if let Some(Item::Tool(tool)) = turn.items.first_mut() {
+        tool.output = json(r#"[1e400, "\ud800", 123456789012345678901234567890]"#);
+    }
+    turn.items.insert(0, Item::Reasoning("hm\0".into()));
+    turn.items.push(Item::Message(Message { linearity: Linearity::Required, ..Message::new("so") }));
+    turn.items.push(Item::Other(json(r#"{"z":1e400, "a":"\ud800"}"#)));
+    turn.user.mentions = Some(json(r#"[{"name":"a"}]"#));
+    turn.assistant.mentions = Some(json("[]"));
+    turn.assistant.linearity = Linearity::Droppable;
+    turn.model = Some("m".into());
+    turn.usage = Some(json(r#"{"in": 123456789012345678901234567890}"#));
+    turn.finish_reason = Some("length".into());
+    turn.status = TurnStatus::Failed;
+    turn.error = Some(TurnError { code: "c".into(), message: "m".into() });
+    turn.portal_emissions = Some(json("[1]"));
+    turn
 }

@@ -6,12 +6,12 @@ use membrane_core::history::Cut;
 use membrane_core::ids::{CheckpointId, SessionId};
 use membrane_core::json::Json;
 use membrane_core::time::Timestamp;
-use membrane_core::turn::Turn;
+use membrane_core::turn::{Signal, Turn};
 
 use super::contexts::{self, OldContext};
 use super::notes::Notes;
-use super::turns::{self, Thread};
-use super::{LoadError, commit};
+use super::turns::{self, NewTurn, Thread};
+use super::{LoadError, ask, commit};
 use crate::change::{Change, Leave, Write};
 use crate::error::StoreError;
 use crate::kgents::old::{OldCheckpoint, OldCrystal, Place, Sink};
@@ -46,6 +46,8 @@ pub(super) fn load(
         }
         None => (count(notes, session, old), Vec::new()),
     };
+    let (own, signals): (Vec<Turn>, Vec<Vec<Signal>>) =
+        own.into_iter().map(|new| (new.turn, new.signals)).unzip();
     if !own.is_empty() {
         let what = format!(
             "{} of its {} turns are not in its session any more; they are kept with the checkpoint",
@@ -55,6 +57,7 @@ pub(super) fn load(
         notes.note(Oddity::OnlyInCheckpoint, place, what);
     }
     let id = CheckpointId::from_stored(&old.id);
+    let made = id.clone();
     let at = Cut { history: session.cut.history, turn_count: seen };
     let n_own = u64::try_from(own.len()).unwrap_or(u64::MAX);
     let mut change = Change::at(created_at);
@@ -83,9 +86,34 @@ pub(super) fn load(
         }
         Err(error) => return Err(error),
     }
+    if signals.iter().any(|signals| !signals.is_empty()) {
+        add_signals(sink, session, &made, (seen..).zip(signals), created_at)?;
+    }
     notes.report.turns_written += n_own;
     notes.report.checkpoints_written += 1;
     Ok(Some(created_at))
+}
+
+/// Writes what users said of turns that only a checkpoint has, by their numbers in it.
+fn add_signals(
+    sink: &mut dyn Sink,
+    session: &Standing<'_>,
+    id: &CheckpointId,
+    signals: impl Iterator<Item = (u64, Vec<Signal>)>,
+    now: Timestamp,
+) -> Result<(), LoadError> {
+    let what = || format!("signals of checkpoint {id} of session {}", session.id);
+    let there = ask(sink.list_checkpoints(session.id), what)?;
+    let Some(made) = there.into_iter().find(|checkpoint| checkpoint.id == *id) else { return Ok(()) };
+    let Some(history) = ask(sink.find_history(made.cut.history), what)? else { return Ok(()) };
+    for (number, signals) in signals {
+        let Some(at) = history.locate(number).filter(|_| !signals.is_empty()) else { continue };
+        let change = signals
+            .into_iter()
+            .fold(Change::at(now), |change, signal| change.write(Write::AddSignal { at, signal }));
+        commit(sink, change, what)?;
+    }
+    Ok(())
 }
 
 fn read_turns(
@@ -93,20 +121,20 @@ fn read_turns(
     session: &Standing<'_>,
     turns: &[crate::kgents::OldTurn],
     created_at: Timestamp,
-) -> Vec<Turn> {
+) -> Vec<NewTurn> {
     let mut thread = Thread { has_total: session.has_total, fallback: created_at, number: 0 };
     let mut read = |old| {
         let new = turns::read(notes, old, &thread);
         thread.number += 1;
         thread.fallback = new.turn.completed_at;
-        new.turn
+        new
     };
     turns.iter().map(&mut read).collect()
 }
 
 /// How many of the turns are the session's first ones, and those that are not.
-fn compare(session: &Standing<'_>, mut turns: Vec<Turn>) -> (u64, Vec<Turn>) {
-    let is_same = |(turn, stored): &(&Turn, &[u8; 32])| {
+fn compare(session: &Standing<'_>, mut turns: Vec<NewTurn>) -> (u64, Vec<NewTurn>) {
+    let is_same = |(NewTurn { turn, .. }, stored): &(&NewTurn, &[u8; 32])| {
         digest(&turn.user.content, &turn.assistant.content, turn.started_at) == **stored
     };
     let shared = turns.iter().zip(session.digests).take_while(is_same).count();

@@ -1,5 +1,7 @@
 //! The turns that a checkpoint's `context_json` holds in full: kgents' working context.
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::notes::Notes;
@@ -37,6 +39,9 @@ pub(super) fn read(notes: &mut Notes<'_>, old: &OldCheckpoint) -> OldContext {
     else {
         return OldContext::default();
     };
+    if let Some(ours) = read_ours(old, text) {
+        return ours;
+    }
     let (mut object, repairs) = match json::parse_object(text) {
         Ok(parsed) => parsed,
         Err(problem) => {
@@ -73,6 +78,47 @@ pub(super) fn read(notes: &mut Notes<'_>, old: &OldCheckpoint) -> OldContext {
         notes.set_aside(Oddity::UnknownField, place, COLUMN, text, problem);
     }
     OldContext { turns, extras }
+}
+
+/// A context as Membrane writes it. Extras of turns stay as they are: they may hold numbers and texts that a parsed
+/// value cannot.
+#[derive(Deserialize)]
+struct OurContext {
+    turns: Vec<OurTurn>,
+}
+
+#[derive(Deserialize)]
+struct OurTurn {
+    user_message: String,
+    assistant_response: String,
+    linearity_tag: String,
+    started_at: String,
+    completed_at: String,
+    metadata: Box<RawValue>,
+}
+
+/// What Membrane wrote, if all of it is as Membrane writes it.
+fn read_ours(old: &OldCheckpoint, text: &str) -> Option<OldContext> {
+    let extras = CheckpointExtras::decode(text).ok()??;
+    let context: OurContext = serde_json::from_str(text).ok()?;
+    let turn = |(index, turn): (usize, OurTurn)| {
+        TurnExtras::decode(turn.metadata.get()).ok()??;
+        let mut place = old.place.clone();
+        place.row = format!("{}, turn {index} of context_json", place.row);
+        Some(OldTurn {
+            place,
+            user_message: turn.user_message,
+            assistant_response: turn.assistant_response,
+            user_linearity: Some(turn.linearity_tag.clone()),
+            assistant_linearity: Some(turn.linearity_tag),
+            started_at: Some(turn.started_at),
+            completed_at: Some(turn.completed_at),
+            evidence_delta_json: Some(turn.metadata.get().to_owned()),
+            ..OldTurn::default()
+        })
+    };
+    let turns = context.turns.into_iter().enumerate().map(turn).collect::<Option<_>>()?;
+    Some(OldContext { turns: Some(turns), extras: Some(extras) })
 }
 
 /// A turn; `None` if the value is none at all, of which the whole text is kept.

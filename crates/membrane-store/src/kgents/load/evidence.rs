@@ -102,6 +102,10 @@ pub(super) fn read_delta(notes: &mut Notes<'_>, place: &Place, text: Option<&str
     let Some(text) = text.filter(|text| !text.is_empty() && *text != "null") else {
         return OldDelta::default();
     };
+    // What Membrane wrote is read as it is: it may hold numbers and texts that a parsed value cannot.
+    if let Ok(Some(extras)) = TurnExtras::decode(text) {
+        return OldDelta { extras: Some(extras), ..OldDelta::default() };
+    }
     let object = match json::parse_object(text) {
         Ok((object, _)) => object,
         Err(problem) => {

@@ -53,7 +53,9 @@ pub(super) fn read(notes: &mut Notes<'_>, old: &OldTurn, thread: &Thread) -> New
         completed_at,
         ..Turn::plain(TurnId::from_stored(""), "", "", started_at)
     };
-    turn.items = read_tools(notes, place, old.tools_json.as_deref());
+    if extras.is_none() {
+        turn.items = read_tools(notes, place, old.tools_json.as_deref());
+    }
     let mut list = |column, text: &Option<String>| read_list(notes, place, column, text.as_deref());
     turn.user.mentions = list("user_mentions", &old.user_mentions_json);
     turn.assistant.mentions = list("assistant_mentions", &old.assistant_mentions_json);
@@ -95,6 +97,7 @@ fn take_extras(notes: &mut Notes<'_>, old: &OldTurn, turn: &mut Turn, extras: Tu
     match codec::decode_turn(&mut whole, tools_json, extras.extra_json.as_deref()) {
         Ok(()) => *turn = whole,
         Err(problem) => {
+            turn.items = read_tools(notes, &old.place, tools_json);
             let text = extras.extra_json.unwrap_or_default();
             notes.set_aside(Oddity::BadJson, &old.place, "evidence_delta_json", &text, problem.to_string());
         }
