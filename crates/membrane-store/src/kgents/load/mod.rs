@@ -1,12 +1,13 @@
 //! From an old file into a keep: session by session, in bounded memory.
 //!
-//! `session.rs` is one session from end to end; `turns.rs`, `evidence.rs`, `contexts.rs` and `times.rs` say what old
+//! `session.rs` is one session from end to end, `plan.rs` what it becomes; `turns.rs`, `evidence.rs`, `contexts.rs` and `times.rs` say what old
 //! values mean; `checkpoints.rs` finds the turns that a checkpoint sees; `notes.rs` collects what is odd.
 
 mod checkpoints;
 mod contexts;
 mod evidence;
 mod notes;
+mod plan;
 mod session;
 mod times;
 mod turns;

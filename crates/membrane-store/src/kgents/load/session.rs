@@ -1,22 +1,20 @@
 //! One session from end to end.
 
-use membrane_core::evidence::LegacySet;
 use membrane_core::history::{Cut, TurnRef};
 use membrane_core::ids::SessionId;
-use membrane_core::json::Json;
-use membrane_core::session::{MAIN_BRANCH, NewSession, Session, SessionPatch};
+use membrane_core::session::Session;
 use membrane_core::state::State;
 use membrane_core::time::Timestamp;
 use membrane_core::turn::{Signal, Turn};
 
 use super::checkpoints;
-use super::evidence::{self, OldEvidence};
+use super::evidence;
 use super::notes::Notes;
+use super::plan::{Plan, new_session, past};
 use super::turns::{self, Thread};
 use super::{LoadError, LoadOptions, ask, commit, single};
 use crate::change::{Change, Origin, Past, Requirement, Write};
 use crate::kgents::digest;
-use crate::kgents::extras::SessionExtras;
 use crate::kgents::old::{OldCrystal, OldSession, Sink, Source};
 use crate::kgents::report::{Oddity, Report};
 
@@ -35,20 +33,6 @@ pub(super) struct Loader<'a> {
     watch: &'a mut dyn FnMut(&Report),
     /// The turns of the session that was last looked up as a parent: brothers come one after the other.
     parent: Option<(SessionId, Vec<[u8; 32]>)>,
-}
-
-/// What is known of a session before its turns.
-struct Plan {
-    id: SessionId,
-    created_at: Timestamp,
-    last_active: Timestamp,
-    evidence: OldEvidence,
-    parent_id: Option<SessionId>,
-    parent: Option<Session>,
-    /// How many turns are there already: the session's own, or its parent's.
-    known: u64,
-    /// Whether the session itself is there already, and with which turns.
-    existing: Option<(Session, Vec<[u8; 32]>)>,
 }
 
 /// What its turns were.
@@ -90,7 +74,7 @@ impl<'a> Loader<'a> {
             self.skip_companions(&mut notes)?;
         } else {
             let is_settled = plan.existing.is_some() && loaded.n_written == 0;
-            let past = (!is_settled).then(|| past(&plan, &old, &loaded));
+            let past = (!is_settled).then(|| past(&plan, &old, (loaded.succeeded, loaded.failed)));
             if let Some(past) = &past {
                 self.write_past(&plan, past, &mut loaded)?;
             }
@@ -452,78 +436,5 @@ impl Batch {
     fn take(&mut self) -> Vec<Turn> {
         self.bytes = 0;
         std::mem::take(&mut self.turns)
-    }
-}
-
-fn new_session(notes: &mut Notes<'_>, old: &OldSession, plan: &Plan) -> NewSession {
-    let place = &old.place;
-    let extras = plan.evidence.extras.clone().unwrap_or_default();
-    let family = extras.family.or_else(|| plan.parent.as_ref().map(|parent| parent.family.clone()));
-    let fork_point = match old.fork_point.map(u64::try_from) {
-        Some(Err(_)) => {
-            let text = old.fork_point.unwrap_or_default().to_string();
-            notes.set_aside(Oddity::WrongCount, place, "fork_point", &text, "a fork point is never negative");
-            None
-        }
-        Some(Ok(point)) => Some(point),
-        None => None,
-    };
-    let metadata = old.metadata_json.as_deref().filter(|text| !matches!(text.trim(), "" | "null"));
-    let metadata = match metadata.map(|text| Json::parse("metadata", text)) {
-        None => Json::empty_object(),
-        Some(Ok(json)) if json.is_object() => json,
-        Some(Ok(_)) => {
-            let text = old.metadata_json.as_deref().unwrap_or_default();
-            notes.set_aside(Oddity::BadJson, place, "metadata_json", text, "not a JSON object");
-            Json::empty_object()
-        }
-        Some(Err(problem)) => {
-            let text = old.metadata_json.as_deref().unwrap_or_default();
-            notes.set_aside(Oddity::BadJson, place, "metadata_json", text, problem.to_string());
-            Json::empty_object()
-        }
-    };
-    NewSession {
-        project_id: old.project_id.clone(),
-        family: family.or_else(|| plan.parent_id.clone()).unwrap_or_else(|| plan.id.clone()),
-        parent_id: plan.parent_id.clone(),
-        fork_point,
-        branch_name: old.branch_name.clone().unwrap_or_else(|| MAIN_BRANCH.to_owned()),
-        title: extras.title,
-        tags: extras.tags,
-        metadata,
-        ..NewSession::root(plan.id.clone())
-    }
-}
-
-fn past(plan: &Plan, old: &OldSession, loaded: &Loaded) -> Past {
-    let legacy = match (&plan.evidence.extras, &plan.evidence.total) {
-        (Some(extras), _) => extras.legacy.clone(),
-        (None, Some(total)) => {
-            // What the turns say themselves is not counted twice.
-            let set = LegacySet::from_total(
-                plan.id.clone(),
-                total.alpha - loaded.succeeded,
-                total.beta - loaded.failed,
-            );
-            if set.alpha > 0.0 || set.beta > 0.0 { vec![set] } else { Vec::new() }
-        }
-        (None, None) => Vec::new(),
-    };
-    let SessionExtras { pinned, archived, trailing, .. } = plan.evidence.extras.clone().unwrap_or_default();
-    Past {
-        is_merged: old.is_merged,
-        merged_into: old.merged_into.as_deref().map(SessionId::from_stored),
-        patch: SessionPatch {
-            pinned: Some(pinned),
-            archived: Some(archived),
-            trailing: Some(trailing),
-            ..SessionPatch::default()
-        },
-        last_active: match &plan.existing {
-            Some((session, _)) => session.last_active.max(plan.last_active),
-            None => plan.last_active,
-        },
-        legacy,
     }
 }
