@@ -99,7 +99,8 @@ fn cpu(stat: &str) -> Result<Duration, Failure> {
     Ok(Duration::from_secs(1) * ticks / TICKS_PER_SECOND)
 }
 
-fn peak_mb(status: &str) -> Result<f64, Failure> {
+/// The most memory that a process has had, in MB, by its `/proc/…/status`.
+pub(crate) fn peak_mb(status: &str) -> Result<f64, Failure> {
     let line =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("a process without memory")?;
     let kib: u32 = line.trim().trim_end_matches("kB").trim_end().parse()?;
