@@ -7,7 +7,8 @@
 //!   and judges what survives;
 //! - [`small_disk`] runs a test on a file system of a few MiB;
 //! - [`universe`] writes old files for those who know no SQL;
-//! - [`child`] runs a test a second time as another process, which can be killed.
+//! - [`child`] runs a test a second time as another process, which can be killed;
+//! - [`old_files`] makes files as kgents left them, damages them, and judges what an upgrade made of them.
 //!
 //! Not here: any store. A store is tested by implementing [`campaign::Target`] in this crate's tests.
 //! This is the one crate that may hold `unsafe` code, and only its module `vfs` does.
@@ -17,6 +18,7 @@ pub mod child;
 pub mod cuts;
 pub mod entry;
 pub mod image;
+pub mod old_files;
 pub mod recording;
 pub mod report;
 pub mod seed;

@@ -25,6 +25,8 @@ pub struct SettingsError {
 pub struct Settings {
     /// Feeds every choice of a campaign.
     pub seed: u64,
+    /// Whether campaigns run to their end.
+    pub is_full: bool,
     /// How many points of a recording the power is cut at.
     pub n_cuts: usize,
 }
@@ -41,9 +43,9 @@ impl Settings {
     }
 
     fn parse(full: Option<&str>, seed: Option<&str>) -> Result<Self, SettingsError> {
-        let n_cuts = match full {
-            None | Some("" | "0") => SLICE_CUTS,
-            Some("1") => FULL_CUTS,
+        let is_full = match full {
+            None | Some("" | "0") => false,
+            Some("1") => true,
             Some(value) => {
                 return Err(SettingsError {
                     name: "MEMBRANE_TEST_FULL",
@@ -60,7 +62,8 @@ impl Settings {
                 remedy: "a decimal number below 2^64",
             })?,
         };
-        Ok(Self { seed, n_cuts })
+        let n_cuts = if is_full { FULL_CUTS } else { SLICE_CUTS };
+        Ok(Self { seed, is_full, n_cuts })
     }
 }
 
@@ -83,12 +86,15 @@ mod tests {
 
     #[test]
     fn an_empty_environment_asks_for_the_slice_with_the_fixed_seed() {
-        assert_eq!(parse(None, None), Ok(Settings { seed: DEFAULT_SEED, n_cuts: SLICE_CUTS }));
+        assert_eq!(
+            parse(None, None),
+            Ok(Settings { seed: DEFAULT_SEED, is_full: false, n_cuts: SLICE_CUTS })
+        );
     }
 
     #[test]
     fn the_full_campaign_and_a_seed_are_taken_from_the_environment() {
-        assert_eq!(parse(Some("1"), Some("7")), Ok(Settings { seed: 7, n_cuts: FULL_CUTS }));
+        assert_eq!(parse(Some("1"), Some("7")), Ok(Settings { seed: 7, is_full: true, n_cuts: FULL_CUTS }));
     }
 
     #[test]
