@@ -30,7 +30,7 @@ pub(super) fn text(upgrade: &Upgrade) -> String {
         printable(&upgrade.backup.display().to_string())
     );
     if let Some(forced) = &upgrade.forced {
-        text += &format!("forced: {}\n", printable(forced));
+        text.extend(["forced: ", &printable(forced), "\n"]);
     }
     text + &old_report::text(&upgrade.report)
 }

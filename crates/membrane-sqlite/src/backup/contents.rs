@@ -54,10 +54,11 @@ impl Contents {
             };
         let findings = match make {
             Make::Keep if !needs_upgrade => {
-                check_conn(conn).map(|report| report.lines()).unwrap_or_else(|error| {
+                let failed = |error: membrane_store::StoreError| {
                     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
                     vec![format!("the check cannot be made: {error}{cause}")]
-                })
+                };
+                check_conn(conn).map_or_else(failed, |report| report.lines())
             }
             _ => Vec::new(),
         };
