@@ -87,7 +87,7 @@ pub(crate) fn check_with(conn: &Connection, state: &SchemaState) -> Result<Check
     let mut report = CheckReport::default();
     let integrity = collect(conn, "PRAGMA integrity_check", &mut |name| {
         if name != "ok" {
-            report.findings.extend(name.lines().map(|line| file_finding(line)));
+            report.findings.extend(name.lines().map(file_finding));
         }
     });
     settle(&mut report, Theme::File, integrity)?;

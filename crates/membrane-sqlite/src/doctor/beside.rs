@@ -1,5 +1,6 @@
 //! What lies beside the database: a long log, a hot journal, lock files, copies, and what was left over.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -85,7 +86,10 @@ fn instances(path: &Path) -> Vec<Check> {
     };
     let folder = folder_of(path);
     let (mut held, mut stale) = (Vec::new(), Vec::new());
-    for name in names(path, &format!("{file}-instance-")).into_iter().filter(|name| name.ends_with(".lock")) {
+    for name in names(path, &format!("{file}-instance-")) {
+        if Path::new(&name).extension() != Some(OsStr::new("lock")) {
+            continue;
+        }
         // A shared lock that is let go at once: it hinders nobody, and tells whether somebody has it.
         let is_held = File::open(folder.join(&name))
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)));
@@ -117,7 +121,7 @@ fn left_over(path: &Path) -> Vec<Check> {
     }
     // Those of an upgrade, a restore and a repair.
     let real = real_path(path);
-    let name = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    let name = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned());
     if let (Some(file), Some(stem)) = (name(real.file_name()), name(real.file_stem())) {
         let beginnings = [
             format!("{file}.before-repair-"),

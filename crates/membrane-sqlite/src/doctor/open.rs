@@ -5,6 +5,7 @@
 //! alone as long as it is looked at: then SQLite keeps the index of the log in memory. One that others have open is read
 //! together with them. Nothing waits longer than [`PATIENCE`].
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -58,10 +59,10 @@ pub(super) fn open(path: &Path, is_wal: bool) -> Result<(Connection, How), Refus
     }
     match alone(path) {
         Ok(conn) => return Ok((conn, How::Alone)),
-        Err(Refused::Locked) => {}
         // A file that may only be read.
         Err(Refused::Failed(_)) if !has_index => return still(path).map(|conn| (conn, How::Still)),
-        Err(Refused::Failed(_)) => {}
+        // Others have it open, or it can be read with their index.
+        Err(_) => {}
     }
     shared(path).map(|conn| (conn, How::Shared))
 }
@@ -130,10 +131,13 @@ fn uri(path: &Path, option: &str) -> String {
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b':' => {
-                uri.push(char::from(*byte))
+                uri.push(char::from(*byte));
             }
             b'\\' if cfg!(windows) => uri.push('/'),
-            other => uri.push_str(&format!("%{other:02X}")),
+            other => {
+                // Writing to a string cannot fail.
+                let _ = write!(uri, "%{other:02X}");
+            }
         }
     }
     format!("{uri}?{option}")

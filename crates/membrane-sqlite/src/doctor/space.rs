@@ -54,7 +54,7 @@ pub(super) fn look(path: &Path) -> Vec<Check> {
     } else {
         checks.push(Check::ok(NAME, room));
     }
-    checks.extend(kind(&folder));
+    checks.push(kind(&folder));
     checks
 }
 
@@ -66,13 +66,13 @@ pub(super) fn look(_path: &Path) -> Vec<Check> {
 
 /// What kind of file system it is, where that can be told.
 #[cfg(target_os = "linux")]
-fn kind(folder: &Path) -> Option<Check> {
+fn kind(folder: &Path) -> Check {
     const NAME: &str = "file system";
     let remedy =
         "keep the database on a local disk: membrane backup FILE there, then name it with --database-url";
     let kind = match rustix::fs::statfs(folder) {
         Ok(found) => u64::from_ne_bytes(found.f_type.to_ne_bytes()) & 0xffff_ffff,
-        Err(error) => return Some(Check::note(NAME, format!("its kind cannot be told: {error}"))),
+        Err(error) => return Check::note(NAME, format!("its kind cannot be told: {error}")),
     };
     let network = |name: &str| {
         let what = format!(
@@ -80,7 +80,7 @@ fn kind(folder: &Path) -> Option<Check> {
         );
         Check::problem(NAME, what, remedy)
     };
-    Some(match kind {
+    match kind {
         0x6969 => network("NFS"),
         0x517b | 0xff53_4d42 | 0xfe53_4d42 => network("SMB"),
         0x5346_414f | 0x6b41_4653 => network("AFS"),
@@ -97,11 +97,11 @@ fn kind(folder: &Path) -> Option<Check> {
             Check::note(NAME, "memory: what is kept there goes with the next restart")
         }
         other => Check::ok(NAME, format!("local, kind {other:#x}")),
-    })
+    }
 }
 
 /// There is no way to ask.
 #[cfg(all(unix, not(target_os = "linux")))]
-fn kind(_folder: &Path) -> Option<Check> {
-    None
+fn kind(_folder: &Path) -> Check {
+    Check::note("file system", "its kind cannot be told on this system")
 }

@@ -12,6 +12,9 @@ use crate::error::Doing;
 const IS_UNUSED: &str = "NOT EXISTS (SELECT 1 FROM chat_sessions WHERE history_id = h.id) \
      AND NOT EXISTS (SELECT 1 FROM chat_checkpoints WHERE history_id = h.id)";
 
+/// What hangs on a turn that is not there.
+const ITS_TURN_IS_GONE: &str = "(segment_id, position) NOT IN (SELECT segment_id, position FROM turns)";
+
 fn execute(conn: &Connection, sql: &str) -> Result<usize, StoreError> {
     conn.execute(sql, []).doing("remove what nothing reaches")
 }
@@ -67,7 +70,6 @@ pub(super) fn prune(conn: &Connection, lost: &[String], log: &mut Log) -> Result
     )?;
     let turns = execute(conn, &format!("DELETE FROM turns WHERE number IN ({UNREACHED})"))?;
     log.done(turns, "turn", "turns", "removed, for nothing reached it");
-    const ITS_TURN_IS_GONE: &str = "(segment_id, position) NOT IN (SELECT segment_id, position FROM turns)";
     let signals = execute(conn, &format!("DELETE FROM turn_signals WHERE {ITS_TURN_IS_GONE}"))?;
     log.done(signals, "signal", "signals", "removed, for its turn is gone");
     execute(conn, &format!("DELETE FROM flipped_turns WHERE {ITS_TURN_IS_GONE}"))?;

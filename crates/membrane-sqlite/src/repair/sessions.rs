@@ -5,7 +5,7 @@
 //! its turns. Turns that are gone are not counted away: such a session keeps its number.
 
 use membrane_core::evidence::{Evidence, LegacyTotals};
-use membrane_core::history::{Cut, Head, History, TurnMark};
+use membrane_core::history::{Cut, Head, History};
 use membrane_core::ids::{HistoryId, SegmentId, SessionId};
 use membrane_core::time::Timestamp;
 use membrane_core::turn::Totals;
@@ -109,7 +109,7 @@ fn repair_one(conn: &Connection, record: &Record, log: &mut Log) -> Result<(), S
         Err(error) => return Err(error),
     };
     let (head, seal) = heads::of(conn, record, &history, turn_count, end)?;
-    seal_as(conn, seal)?;
+    seal_as(conn, &seal)?;
     let what = differences(record, turn_count, &standing, head);
     if what.is_empty() {
         return Ok(());
@@ -137,11 +137,15 @@ fn choose(
     end: u64,
 ) -> Result<Option<u64>, StoreError> {
     let told = record.turn_count.and_then(|count| u64::try_from(count).ok());
+    if let Some(told) = told.filter(|told| *told <= end)
+        && is_told_by_all(conn, record, history, told)?
+    {
+        return Ok(Some(told));
+    }
     let by_head = heads::told(record, history);
     let marks = histories::list_marks(conn, Cut { history: record.history, turn_count: end })?;
     let reach = told.map_or(end, |told| told.min(end));
-    let present = marks.iter().filter(|mark| is_before(history, mark, reach)).count();
-    if u64::try_from(present) != Ok(reach) {
+    if count_turns(conn, history, reach)? != reach {
         return Ok(None);
     }
     if told > Some(end) && by_head == told {
@@ -165,16 +169,13 @@ fn choose(
         }
         let counts = said == Some((totals.succeeded, totals.failed));
         let mut votes = 2 * u32::from(told == Some(number)) + 2 * u32::from(by_head == Some(number));
-        votes += match mark {
-            Some(mark) => {
-                2 * u32::from(record.totals == Some(totals))
-                    + 2 * u32::from(record.last_order_at == Some(mark.order_at.as_micros()))
-                    + u32::from(counts)
-            }
-            None => {
-                let is_empty = record.totals == Some(Totals::ZERO) && record.last_order_at.is_none();
-                3 * u32::from(is_empty && counts)
-            }
+        votes += if let Some(mark) = mark {
+            2 * u32::from(record.totals == Some(totals))
+                + 2 * u32::from(record.last_order_at == Some(mark.order_at.as_micros()))
+                + u32::from(counts)
+        } else {
+            let is_empty = record.totals == Some(Totals::ZERO) && record.last_order_at.is_none();
+            3 * u32::from(is_empty && counts)
         };
         let is_better = best.is_none_or(|(most, _)| votes > most || votes == most && told == Some(number));
         if is_better {
@@ -189,11 +190,37 @@ fn choose(
         .or(told.filter(|told| *told <= end)))
 }
 
-fn is_before(history: &History, mark: &TurnMark, turn_count: u64) -> bool {
-    history
-        .spans(turn_count)
-        .iter()
-        .any(|span| span.segment == mark.at.segment && (span.from..span.to).contains(&mark.at.position))
+/// Whether the turns are there, and the row's other columns agree with the number: the usual case, in which the
+/// history need not be read.
+fn is_told_by_all(
+    conn: &Connection,
+    record: &Record,
+    history: &History,
+    told: u64,
+) -> Result<bool, StoreError> {
+    if count_turns(conn, history, told)? != told {
+        return Ok(false);
+    }
+    let standing = standing_at(conn, Cut { history: record.history, turn_count: told })?;
+    Ok(record.totals == Some(standing.totals)
+        && record.last_order_at == standing.last_order_at.map(Timestamp::as_micros))
+}
+
+/// How many of the first turns of a history are there.
+fn count_turns(conn: &Connection, history: &History, turn_count: u64) -> Result<u64, StoreError> {
+    let doing = "count turns";
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT count(*) FROM turns WHERE segment_id = ?1 AND position >= ?2 AND position < ?3",
+        )
+        .doing(doing)?;
+    let mut count = 0;
+    for span in history.spans(turn_count) {
+        let found: i64 =
+            statement.query_row([span.segment.0, span.from, span.to], |row| row.get(0)).doing(doing)?;
+        count += unsigned(found);
+    }
+    Ok(count)
 }
 
 /// The columns that are not as they should be, in words.
@@ -277,7 +304,7 @@ fn write(
     .doing("write a session")
 }
 
-fn seal_as(conn: &Connection, seal: Seal) -> Result<(), StoreError> {
+fn seal_as(conn: &Connection, seal: &Seal) -> Result<(), StoreError> {
     let Seal::Open(segment) = seal else { return Ok(()) };
     conn.prepare_cached("UPDATE segments SET sealed_at = NULL WHERE id = ?1 AND sealed_at IS NOT NULL")
         .and_then(|mut statement| statement.execute([segment.0]))
