@@ -202,3 +202,21 @@ fn what_is_nothing_of_kgents_is_refused_and_makes_no_keep() {
         assert!(!tool.database().exists(), "{file} made a keep");
     }
 }
+
+#[test]
+fn a_file_with_kgents_chat_tables_is_taken_in_and_stays_what_it_is() {
+    let tool = Tool::new();
+    let id = tool.session_of(3);
+    let fork = tool.id(&["fork", &id, "--at", "2"]);
+    let path = tool.path("old.db");
+    let old = path.to_str().unwrap();
+    tool.ok(&["export", "--format", "kgents-v1", "--naive-timezone", "UTC", old]);
+    let before = std::fs::read(&path).unwrap();
+    let other = Tool::new();
+    let report = import(&other, old);
+    assert_eq!(report["format"], json!("v1"));
+    assert_eq!(report["tables"]["chat_turns"], json!({"total": 5, "read": 5, "skipped": 0}));
+    assert_eq!((other.words(&id).len(), other.words(&fork).len()), (3, 2));
+    assert_eq!(import(&other, old)["sessions"], json!({"created": 0, "extended": 0, "unchanged": 2}));
+    assert!(before == std::fs::read(&path).unwrap(), "the old file changed");
+}
