@@ -17,12 +17,15 @@ use super::furniture::furnish;
 use super::stage::{Exported, all_rows};
 use crate::keep::{Keep, column};
 
+/// Turns, and what users said of each.
+type Said = Vec<(Turn, Vec<Signal>)>;
+
 /// What must be the same of a session: not its version, and not the store's own numbers.
 #[derive(Debug, PartialEq)]
 struct Content {
     session: Session,
     turns: Vec<(Turn, Vec<Signal>, i64)>,
-    checkpoints: Vec<(Checkpoint, Vec<(Turn, Vec<Signal>)>)>,
+    checkpoints: Vec<(Checkpoint, Said)>,
     crystal: Option<membrane_core::crystal::Crystal>,
 }
 

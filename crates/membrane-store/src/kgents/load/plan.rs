@@ -18,6 +18,8 @@ pub(super) struct Plan {
     pub(super) id: SessionId,
     pub(super) created_at: Timestamp,
     pub(super) last_active: Timestamp,
+    /// Whether the file says so.
+    pub(super) has_last_active: bool,
     pub(super) evidence: OldEvidence,
     pub(super) parent_id: Option<SessionId>,
     pub(super) parent: Option<Session>,
@@ -70,7 +72,7 @@ pub(super) fn new_session(notes: &mut Notes<'_>, old: &OldSession, plan: &Plan) 
 }
 
 /// What follows from no turn. `observed` is what the turns say themselves: successes and failures.
-pub(super) fn past(plan: &Plan, old: &OldSession, observed: (f64, f64)) -> Past {
+pub(super) fn past(plan: &Plan, old: &OldSession, observed: (f64, f64), newest: Option<Timestamp>) -> Past {
     let legacy = match (&plan.evidence.extras, &plan.evidence.total) {
         (Some(extras), _) => extras.legacy.clone(),
         (None, Some(total)) => {
@@ -81,6 +83,9 @@ pub(super) fn past(plan: &Plan, old: &OldSession, observed: (f64, f64)) -> Past 
         }
         (None, None) => Vec::new(),
     };
+    // A file that does not say when it was used last has at least the newest turn's end.
+    let newest = newest.filter(|_| !plan.has_last_active);
+    let last_active = newest.map_or(plan.last_active, |newest| newest.max(plan.last_active));
     let SessionExtras { pinned, archived, trailing, .. } = plan.evidence.extras.clone().unwrap_or_default();
     Past {
         is_merged: old.is_merged,
@@ -92,8 +97,8 @@ pub(super) fn past(plan: &Plan, old: &OldSession, observed: (f64, f64)) -> Past 
             ..SessionPatch::default()
         },
         last_active: match &plan.existing {
-            Some((session, _)) => session.last_active.max(plan.last_active),
-            None => plan.last_active,
+            Some((session, _)) => session.last_active.max(last_active),
+            None => last_active,
         },
         legacy,
     }

@@ -74,7 +74,8 @@ impl<'a> Loader<'a> {
             self.skip_companions(&mut notes)?;
         } else {
             let is_settled = plan.existing.is_some() && loaded.n_written == 0;
-            let past = (!is_settled).then(|| past(&plan, &old, (loaded.succeeded, loaded.failed)));
+            let past =
+                (!is_settled).then(|| past(&plan, &old, (loaded.succeeded, loaded.failed), loaded.newest));
             if let Some(past) = &past {
                 self.write_past(&plan, past, &mut loaded)?;
             }
@@ -97,20 +98,26 @@ impl<'a> Loader<'a> {
 
     /// Keeps what the source hands out beside sessions.
     pub(super) fn keep_rest(&mut self, report: &mut Report) -> Result<(), LoadError> {
-        while let Some((row, finding)) = self.source.next_aside()? {
+        let mut change = Change::at(self.options.now);
+        loop {
+            let next = self.source.next_aside()?;
+            if next.is_none() || change.writes.len() >= MAX_ASIDE {
+                let full = std::mem::replace(&mut change, Change::at(self.options.now));
+                if !full.writes.is_empty() {
+                    commit(self.sink, full, || "what is kept of the old file".to_owned())?;
+                }
+            }
+            let Some((row, finding)) = next else { return Ok(()) };
             if row.is_whole(&finding.place) {
                 report.count_skipped(finding.place.table);
             }
             report.add(finding);
             report.kept_aside += 1;
             let what = || format!("{} of {}", row.row, row.source);
-            let is_known = ask(self.sink.has_old_row(&row), what)?;
-            if !is_known {
-                let what = format!("{} of {}", row.row, row.source);
-                commit(self.sink, single(self.options.now, Write::KeepOldRow(row)), || what)?;
+            if !ask(self.sink.has_old_row(&row), what)? {
+                change = change.write(Write::KeepOldRow(row));
             }
         }
-        Ok(())
     }
 
     fn plan(&mut self, notes: &mut Notes<'_>, old: &OldSession) -> Result<Plan, LoadError> {
@@ -147,7 +154,18 @@ impl<'a> Loader<'a> {
         };
         let known = if existing.is_some() { 0 } else { self.count_shared(parent.as_ref())? };
         let last_active = active.unwrap_or(created_at);
-        Ok(Plan { id, created_at, last_active, evidence, parent_id, parent, known, existing })
+        let has_last_active = active.is_some();
+        Ok(Plan {
+            id,
+            created_at,
+            last_active,
+            has_last_active,
+            evidence,
+            parent_id,
+            parent,
+            known,
+            existing,
+        })
     }
 
     /// How many first turns the session may share with its parent, as far as the parent is as the file has it.
