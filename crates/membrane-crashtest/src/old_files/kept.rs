@@ -2,7 +2,7 @@
 //!
 //! Not here: what should be there ([`super::oracle`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -17,7 +17,7 @@ pub struct Kept {
     /// Whole rows, by table.
     rows: BTreeMap<String, Vec<Value>>,
     /// Values of single columns, by `table.column`.
-    values: BTreeMap<String, Vec<Vec<u8>>>,
+    values: BTreeMap<String, BTreeSet<Vec<u8>>>,
     /// How many there are.
     pub n_kept: usize,
 }
@@ -43,7 +43,9 @@ impl Kept {
             let bytes = value.bytes().unwrap_or(&[]).to_owned();
             match serde_json::from_slice(&bytes) {
                 Ok(row) if !source.contains('.') => kept.rows.entry(source).or_default().push(row),
-                _ => kept.values.entry(source).or_default().push(bytes),
+                _ => {
+                    kept.values.entry(source).or_default().insert(bytes);
+                }
             }
         }
         Ok(kept)
@@ -67,7 +69,10 @@ impl Kept {
     pub fn has_value(&self, table: &Table, row: &Row, column: &str) -> bool {
         let cell = table.cell(row, column);
         let by_itself = self.values.get(&format!("{}.{column}", table.name));
-        by_itself.is_some_and(|values| values.iter().any(|value| is_value(value, cell)))
+        // Most values are there as they were; only then are all looked through for another form.
+        let is_there = by_itself.zip(cell.bytes()).is_some_and(|(values, bytes)| values.contains(bytes));
+        is_there
+            || by_itself.is_some_and(|values| values.iter().any(|value| is_value(value, cell)))
             || self.has_row(table, row)
     }
 }
