@@ -2,15 +2,18 @@
 
 use serde_json::Value;
 
+use super::http::Client;
 use super::server::Serving;
 
 #[test]
 fn the_server_that_has_the_database_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::on(&folder.path().join("keep.db"));
-    let (mut server, client) = serving.start();
+    let mut server = serving.spawn();
+    let addr = server.addr();
+    let client = Client::of(addr);
     client.create();
-    let addr = server.addr().to_string();
+    let addr = addr.to_string();
     let ran = serving.command(&["doctor", "--json", "--addr", &addr]).output().unwrap();
     assert!(ran.status.success(), "{ran:?}");
     let document: Value = serde_json::from_slice(&ran.stdout).unwrap();
