@@ -297,12 +297,7 @@ pub(super) const QUERIES: &[Query] = &[
         "run {}: pieces of its answer are missing",
         "SELECT run_id FROM run_pieces GROUP BY run_id HAVING min(seq) <> 0 OR max(seq) <> count(*) - 1",
     ),
-    Query(
-        Theme::Keys,
-        "idempotency key {}: its session is gone",
-        "SELECT route || ' ' || key FROM idempotency_keys
-            WHERE session_id <> '' AND session_id NOT IN (SELECT id FROM chat_sessions)",
-    ),
+    // A key may name a session that is gone: the one under which it was deleted.
     Query(
         Theme::Keys,
         "idempotency key {}: the session that it created is gone",

@@ -154,7 +154,10 @@ impl CheckReport {
     }
 
     pub(crate) fn could_not(&mut self, theme: Theme, what: impl Into<String>) {
-        self.find(theme, what);
+        let finding = Finding { theme, what: what.into() };
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
         self.unchecked.insert(theme);
     }
 }

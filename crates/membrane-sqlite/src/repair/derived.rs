@@ -135,12 +135,11 @@ fn by_evidence(
     Ok(found.map_or(Told::MoreThanThere, Told::Turns))
 }
 
-/// Keys go with their sessions.
+/// Keys go with the sessions that they created.
 pub(super) fn keys(conn: &Connection, log: &mut Log) -> Result<(), StoreError> {
     let mut removed = execute(
         conn,
-        "DELETE FROM idempotency_keys WHERE session_id <> '' AND session_id NOT IN (SELECT id FROM chat_sessions) \
-         OR (route, session_id, key) IN (SELECT route, session_id, key FROM idempotency_key_creations \
+        "DELETE FROM idempotency_keys WHERE (route, session_id, key) IN (SELECT route, session_id, key FROM idempotency_key_creations \
              WHERE created_session_id NOT IN (SELECT id FROM chat_sessions))",
     )?;
     removed += execute(

@@ -64,7 +64,6 @@ pub(super) const REPAIRABLE: &[Kind] = &[
     Kind("a checkpoint beyond the end", "UPDATE chat_checkpoints SET turn_count = turn_count + 1000 WHERE {named checkpoint}"),
     Kind("a tombstone of no family", "INSERT INTO deleted_sessions VALUES ('gone', 'gone', NULL, NULL, '2026-01-01T00:00:00.000000Z')"),
     Kind("a tombstone of the living", "INSERT INTO deleted_sessions SELECT id, family_id, NULL, NULL, created_at FROM chat_sessions WHERE {session}"),
-    Kind("a key of no session", "INSERT INTO idempotency_keys VALUES ('send', 'gone', 'k{n}', zeroblob(32), '', '[]', 1)"),
     Kind("a key whose session is gone", "INSERT INTO idempotency_key_creations SELECT 'gone', route, session_id, key FROM idempotency_keys"),
     Kind("an index that is missing", "DROP INDEX chat_sessions_family_idx; DROP INDEX turn_signals_turn_idx"),
     Kind("the index of turns", "DROP INDEX idx_chat_turns_session"),
