@@ -12,10 +12,11 @@ use rusqlite::config::DbConfig;
 use crate::keep::{Keep, column};
 
 /// Rooms that scan by their nature: counting, checking and copying everything, old files, and the schema.
-const MAY_SCAN: [&str; 10] = [
+const MAY_SCAN: [&str; 11] = [
     "backup/",
     "check/",
     "counts.rs",
+    "detect.rs",
     "doctor/",
     "export/",
     "migrations.rs",
