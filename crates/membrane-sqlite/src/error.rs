@@ -75,6 +75,15 @@ pub enum OpenError {
         #[source]
         source: LoadError,
     },
+    /// A file that SQLite finds malformed.
+    #[error("{} is damaged: {problem}; put a backup in its place with \"membrane restore BACKUP\", or recover what can be \
+             read with \"sqlite3 FILE .recover | sqlite3 RECOVERED\"; the file is unchanged", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        problem: String,
+    },
     /// A database that a newer Membrane wrote.
     #[error("{} has schema version {found}, this binary knows up to {known}; use a newer membrane", .path.display())]
     TooNew {
@@ -104,6 +113,19 @@ pub enum OpenError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl OpenError {
+    /// Names the file where the failure does not.
+    #[must_use]
+    pub(crate) fn of(self, path: &Path) -> Self {
+        match self {
+            Self::Store(StoreError::Inconsistent { table, problem, .. }) if table == FILE => {
+                Self::Damaged { path: path.to_owned(), problem }
+            }
+            other => other,
+        }
+    }
 }
 
 /// How [`StoreError::Inconsistent`] names the file as a whole.

@@ -97,6 +97,7 @@ impl WriteQueue {
                     }
                 }
                 Err(error) => {
+                    let error = error.of(&options.path);
                     // Nobody listens only if the opening was given up.
                     let _ = opened.send(Err(error));
                 }

@@ -9,7 +9,7 @@ use membrane_core::checkpoint::Checkpoint;
 use membrane_core::history::History;
 use membrane_core::ids::{HistoryId, SessionId};
 use membrane_core::session::Session;
-use membrane_store::kgents::{LoadError, LoadOptions, OldRow, Report, Sink, Source, digest, load};
+use membrane_store::kgents::{LoadError, LoadOptions, OldRow, Report, Sink, Source, StoredTurn, load};
 use membrane_store::{Change, Receipt, Store, StoreError};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -116,15 +116,13 @@ impl Sink for StoreSink {
         self.runtime.block_on(self.store.find_history(id))
     }
 
-    fn list_digests(&mut self, id: &SessionId) -> Result<Vec<[u8; 32]>, StoreError> {
+    fn list_digests(&mut self, id: &SessionId) -> Result<Vec<StoredTurn>, StoreError> {
         let mut digests = Vec::new();
         for from in (0..).step_by(PAGE as usize) {
             let range = from..from + u64::from(PAGE);
             let Some(thread) = self.runtime.block_on(self.store.load_thread(id, range))? else { break };
             let turns = thread.turns.iter().map(|kept| &kept.turn);
-            digests.extend(
-                turns.map(|turn| digest(&turn.user.content, &turn.assistant.content, turn.started_at)),
-            );
+            digests.extend(turns.map(StoredTurn::of));
             if thread.turns.len() < PAGE as usize {
                 break;
             }

@@ -22,12 +22,19 @@ pub(super) fn failed(error: rusqlite::Error) -> SourceError {
 /// A failure at a row of `data`.
 pub(super) fn failed_at(row: &str, error: rusqlite::Error) -> SourceError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => SourceError::Damaged {
+        Some(ErrorCode::DiskFull) => SourceError::Read(Box::new(NoRoom(error))),
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OutOfMemory,
+        ) => SourceError::Read(Box::new(store_error("read the old file", error))),
+        // Rows that are not where the file says, tables that are not what they were: all kinds of damage.
+        _ => SourceError::Damaged {
             place: Place { table: "data", row: row.to_owned() },
             problem: error.to_string(),
             remedy: REMEDY.to_owned(),
         },
-        Some(ErrorCode::DiskFull) => SourceError::Read(Box::new(NoRoom(error))),
-        _ => SourceError::Read(Box::new(store_error("read the old file", error))),
     }
 }

@@ -10,7 +10,7 @@ mod source;
 mod upgrade;
 mod values;
 
-pub(crate) use shape::{Found, Shape, find_hindrance};
+pub(crate) use shape::{Found, Shape, find_hindrances};
 pub use source::V1Source;
 pub(crate) use upgrade::upgrade;
 pub use upgrade::{Upgrade, UpgradeOptions};

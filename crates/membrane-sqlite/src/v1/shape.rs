@@ -102,32 +102,32 @@ fn columns(conn: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
-/// Something of others that would stop working, in a sentence: a table that refers to turns, which become a view; a
-/// trigger on one of the tables.
-pub(crate) fn find_hindrance(conn: &Connection) -> rusqlite::Result<Option<String>> {
-    let referring: Option<String> = conn
-        .query_row(
-            "SELECT m.name FROM sqlite_schema m, pragma_foreign_key_list(m.name) f \
+/// What of others would stop working, each in a sentence: tables that refer to turns, which become a view; triggers on
+/// the tables that go.
+pub(crate) fn find_hindrances(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let referring: Vec<String> = conn
+        .prepare(
+            "SELECT DISTINCT m.name FROM sqlite_schema m, pragma_foreign_key_list(m.name) f \
              WHERE m.type = 'table' AND f.\"table\" = 'chat_turns' COLLATE NOCASE \
              AND lower(m.name) NOT IN ('chat_sessions', 'chat_turns', 'chat_crystals', 'chat_checkpoints')",
-            [],
-            |row| row.get(0),
-        )
-        .optional()?;
-    if let Some(table) = referring {
-        return Ok(Some(format!(
-            "table {table:?} has a foreign key on chat_turns, which becomes a view; its rows stay, but could not be \
-             written any more"
-        )));
-    }
-    let trigger: Option<(String, String)> = conn
-        .query_row(
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let triggers: Vec<(String, String)> = conn
+        .prepare(
             "SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger' \
              AND lower(tbl_name) IN ('chat_sessions', 'chat_turns', 'chat_crystals', 'chat_checkpoints')",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let referring = referring.into_iter().map(|table| {
+        format!(
+            "table {table:?} has a foreign key on chat_turns, which becomes a view; its rows stay, but could not be \
+             written any more"
         )
-        .optional()?;
-    Ok(trigger
-        .map(|(trigger, table)| format!("trigger {trigger:?} on {table} would be lost with the old table")))
+    });
+    let triggers = triggers
+        .into_iter()
+        .map(|(trigger, table)| format!("trigger {trigger:?} on {table} would be lost with the old table"));
+    Ok(referring.chain(triggers).collect())
 }

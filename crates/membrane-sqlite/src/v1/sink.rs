@@ -4,7 +4,7 @@ use membrane_core::checkpoint::Checkpoint;
 use membrane_core::history::History;
 use membrane_core::ids::{HistoryId, SessionId};
 use membrane_core::session::Session;
-use membrane_store::kgents::{self, OldRow, Sink};
+use membrane_store::kgents::{OldRow, Sink, StoredTurn};
 use membrane_store::{Change, Receipt, StoreError};
 use rusqlite::Connection;
 
@@ -44,14 +44,13 @@ impl Sink for UpgradeSink<'_> {
         read::histories::find(self.conn, id)
     }
 
-    fn list_digests(&mut self, id: &SessionId) -> Result<Vec<[u8; 32]>, StoreError> {
+    fn list_digests(&mut self, id: &SessionId) -> Result<Vec<StoredTurn>, StoreError> {
         let Some(session) = self.find_session(id)? else { return Ok(Vec::new()) };
         let mut digests = Vec::new();
         let mut from = 0;
         while from < session.turn_count() {
             for kept in read::turns::load(self.conn, session.cut, from..from.saturating_add(PAGE))? {
-                let turn = &kept.turn;
-                digests.push(kgents::digest(&turn.user.content, &turn.assistant.content, turn.started_at));
+                digests.push(StoredTurn::of(&kept.turn));
             }
             from = from.saturating_add(PAGE);
         }

@@ -6,13 +6,13 @@ use std::path::Path;
 use membrane_store::kgents::{
     Finding, Oddity, OldCheckpoint, OldCrystal, OldRow, OldSession, OldTurn, Place, Source, SourceError,
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
 use super::order;
 use super::shape::{Found, Shape};
 use super::values::{Columns, row_json};
 use crate::connection::open_to_look;
-use crate::error::{OpenError, open_error};
+use crate::error::{OpenError, open_error, store_error};
 use crate::options::SqliteOptions;
 
 /// How many turns, and about how many bytes of them, are read at once.
@@ -447,5 +447,23 @@ fn index(names: &[String], name: &str) -> usize {
 }
 
 fn failed(error: rusqlite::Error) -> SourceError {
-    SourceError::Read(Box::new(error))
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::CannotOpen
+            | ErrorCode::DiskFull
+            | ErrorCode::OutOfMemory,
+        ) => SourceError::Read(Box::new(store_error("read the old tables", error))),
+        _ => SourceError::Damaged {
+            place: Place {
+                table: "chat_sessions, chat_turns, chat_crystals, chat_checkpoints",
+                row: "-".to_owned(),
+            },
+            problem: error.to_string(),
+            remedy:
+                "recover what can be read with \"sqlite3 FILE .recover | sqlite3 RECOVERED\", and open that"
+                    .to_owned(),
+        },
+    }
 }

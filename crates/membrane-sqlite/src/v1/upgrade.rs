@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::sink::UpgradeSink;
 use super::source::V1Source;
-use super::{Shape, find_hindrance};
+use super::{Shape, find_hindrances};
 use crate::backup::{BackupError, copy_verified};
 use crate::connection::{open_to_look, real_path};
 use crate::error::{Doing, OpenError, open_error, store_error};
@@ -83,7 +83,9 @@ pub(crate) fn upgrade(conn: &Connection, options: &SqliteOptions) -> Result<Opti
 fn upgrade_locked(conn: &Connection, options: &SqliteOptions) -> Result<Option<Upgrade>, OpenError> {
     let path = &options.path;
     let Contents::V1(shape) = migrations::inspect(conn, path)? else { return Ok(None) };
-    let hindrance = find_hindrance(conn).map_err(|error| open_error(path, "look for other tables", error))?;
+    let hindrances =
+        find_hindrances(conn).map_err(|error| open_error(path, "look for other tables", error))?;
+    let hindrance = (!hindrances.is_empty()).then(|| hindrances.join("; and "));
     if let (Some(reason), false) = (&hindrance, options.upgrade.force) {
         return Err(OpenError::UpgradeBlocked { path: path.clone(), reason: reason.clone() });
     }

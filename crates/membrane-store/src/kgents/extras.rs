@@ -82,7 +82,7 @@ impl TurnExtras {
     pub fn decode(json: &str) -> Result<Option<Self>, ValueError> {
         let Some(text) = find::<TurnText>(json)? else { return Ok(None) };
         Ok(Some(Self {
-            id: TurnId::parse(&text.id)?,
+            id: known(&text.id)?,
             status: text.status.as_deref().map_or(Ok(TurnStatus::Complete), TurnStatus::parse)?,
             extra_json: text.extra.map(|extra| extra.get().to_owned()),
             signals: text.signals.iter().map(SignalText::signal).collect::<Result<_, _>>()?,
@@ -139,15 +139,16 @@ impl SessionExtras {
     /// [`ValueError`] when the object cannot be read, or holds something else under this key.
     pub fn decode(json: &str) -> Result<Option<Self>, ValueError> {
         let Some(text) = find::<SessionText>(json)? else { return Ok(None) };
-        let id = |id: Option<String>| id.as_deref().map(SessionId::parse).transpose();
+        // As long as they are in the file: ids of old files have any form.
+        let id = |id: Option<String>| id.as_deref().map(SessionId::from_stored);
         Ok(Some(Self {
             title: text.title,
             tags: text.tags,
             pinned: text.pinned,
             archived: text.archived,
             trailing: text.trailing,
-            parent_id: id(text.parent_id)?,
-            family: id(text.family)?,
+            parent_id: id(text.parent_id),
+            family: id(text.family),
             legacy: text.legacy_sets.iter().map(LegacyText::set).collect::<Result<_, _>>()?,
         }))
     }
@@ -276,7 +277,7 @@ impl LegacyText {
             _ => Err(not_json(format!("{} is no count of observations", shorten(raw.get())))),
         };
         Ok(LegacySet {
-            origin: SessionId::parse(&self.origin)?,
+            origin: SessionId::from_stored(&self.origin),
             alpha: number(&self.alpha)?,
             beta: number(&self.beta)?,
         })
@@ -316,6 +317,11 @@ fn to_text(value: &impl Serialize) -> Result<String, ValueError> {
 
 fn not_json(problem: String) -> ValueError {
     ValueError::NotJson { what: WHAT, problem }
+}
+
+/// An id of any form but none.
+fn known(id: &str) -> Result<TurnId, ValueError> {
+    if id.is_empty() { Err(ValueError::Empty { what: "turn id" }) } else { Ok(TurnId::from_stored(id)) }
 }
 
 fn shorten(text: &str) -> String {

@@ -22,5 +22,7 @@ pub use digest::digest;
 pub use dump::DumpSource;
 pub use fields::Fields;
 pub use load::{LoadError, LoadOptions, load};
-pub use old::{OldCheckpoint, OldCrystal, OldRow, OldSession, OldTurn, Place, Sink, Source, SourceError};
+pub use old::{
+    OldCheckpoint, OldCrystal, OldRow, OldSession, OldTurn, Place, Sink, Source, SourceError, StoredTurn,
+};
 pub use report::{Finding, Oddity, Report, TableCount};

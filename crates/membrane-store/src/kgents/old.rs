@@ -6,7 +6,9 @@ use membrane_core::checkpoint::Checkpoint;
 use membrane_core::history::History;
 use membrane_core::ids::{HistoryId, SessionId};
 use membrane_core::session::Session;
+use membrane_core::turn::Turn;
 
+use super::digest::digest;
 use super::report::{Finding, Oddity};
 use crate::change::{Change, Receipt};
 use crate::error::StoreError;
@@ -169,7 +171,7 @@ pub enum SourceError {
         /// What to do about it.
         remedy: String,
     },
-    /// The file could not be read.
+    /// The system or another process does not let it be read.
     #[error("the old data cannot be read")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -213,6 +215,23 @@ pub trait Source {
     fn totals(&mut self) -> Result<Vec<(&'static str, u64)>, SourceError>;
 }
 
+/// A turn that is in the keep, as far as it is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredTurn {
+    /// [`super::digest()`] of its texts and its start.
+    pub digest: [u8; 32],
+    /// Whether its observation is part of an old total.
+    pub is_legacy: bool,
+}
+
+impl StoredTurn {
+    /// Of a turn.
+    pub fn of(turn: &Turn) -> Self {
+        let digest = digest(&turn.user.content, &turn.assistant.content, turn.started_at);
+        Self { digest, is_legacy: turn.is_legacy }
+    }
+}
+
 /// Carries changes out. Each of them is one transaction, or a part of a greater one.
 pub trait Sink {
     /// Applies a change.
@@ -227,8 +246,8 @@ pub trait Sink {
     /// Finds a history.
     fn find_history(&mut self, id: HistoryId) -> Result<Option<History>, StoreError>;
 
-    /// A digest of each turn of a session, in order: [`super::digest`] of its texts and its start.
-    fn list_digests(&mut self, id: &SessionId) -> Result<Vec<[u8; 32]>, StoreError>;
+    /// What tells each turn of a session from others, in order.
+    fn list_digests(&mut self, id: &SessionId) -> Result<Vec<StoredTurn>, StoreError>;
 
     /// A session's checkpoints.
     fn list_checkpoints(&mut self, id: &SessionId) -> Result<Vec<Checkpoint>, StoreError>;

@@ -41,6 +41,12 @@ pub(super) fn load(
     let (name, kind) = extras.map_or((None, CheckpointKind::Named), |extras| (extras.name, extras.kind));
     let (seen, own) = match turns {
         Some(turns) => {
+            let listed = i64::try_from(turns.len()).unwrap_or(i64::MAX);
+            if let Some(said) = old.turn_count.filter(|said| *said != listed) {
+                let what = format!("turn_count was {said}, its context holds {listed}; it sees those");
+                notes.note(Oddity::WrongCount, place, what);
+                notes.keep(place, "turn_count", &said.to_string(), "not the number of turns in its context");
+            }
             let turns = read_turns(notes, session, &turns, created_at);
             compare(session, turns)
         }

@@ -10,7 +10,7 @@ use super::evidence::OldEvidence;
 use super::notes::Notes;
 use crate::change::Past;
 use crate::kgents::extras::SessionExtras;
-use crate::kgents::old::OldSession;
+use crate::kgents::old::{OldSession, StoredTurn};
 use crate::kgents::report::Oddity;
 
 /// What is known of a session before its turns.
@@ -26,7 +26,7 @@ pub(super) struct Plan {
     /// How many turns are there already: the session's own, or its parent's.
     pub(super) known: u64,
     /// Whether the session itself is there already, and with which turns.
-    pub(super) existing: Option<(Session, Vec<[u8; 32]>)>,
+    pub(super) existing: Option<(Session, Vec<StoredTurn>)>,
 }
 
 /// A session as it is created.

@@ -14,8 +14,7 @@ use super::plan::{Plan, new_session, past};
 use super::turns::{self, Thread};
 use super::{LoadError, LoadOptions, ask, commit, single};
 use crate::change::{Change, Origin, Past, Requirement, Write};
-use crate::kgents::digest;
-use crate::kgents::old::{OldCrystal, OldSession, Sink, Source};
+use crate::kgents::old::{OldCrystal, OldSession, Sink, Source, StoredTurn};
 use crate::kgents::report::{Oddity, Report};
 
 /// How many turns, and how many bytes of them, are written in one change.
@@ -32,7 +31,7 @@ pub(super) struct Loader<'a> {
     options: &'a LoadOptions,
     watch: &'a mut dyn FnMut(&Report),
     /// The turns of the session that was last looked up as a parent: brothers come one after the other.
-    parent: Option<(SessionId, Vec<[u8; 32]>)>,
+    parent: Option<(SessionId, Vec<StoredTurn>)>,
 }
 
 /// What its turns were.
@@ -209,11 +208,9 @@ impl<'a> Loader<'a> {
                     format!("turn_number {had} is turn {} of its session; numbered anew", thread.number);
                 notes.note(Oddity::WrongNumber, &turn.place, what);
             }
-            let mark = notes.aside.len();
             let new = turns::read(notes, &turn, &thread);
-            let user = &new.turn.user.content;
-            let digest = digest(user, &new.turn.assistant.content, new.turn.started_at);
-            loaded.digests.push(digest);
+            let seen = StoredTurn::of(&new.turn);
+            loaded.digests.push(seen.digest);
             loaded.newest = loaded.newest.max(Some(new.turn.completed_at.max(new.turn.started_at)));
             match new.turn.observes_success() {
                 Some(true) => loaded.succeeded += 1.0,
@@ -223,16 +220,14 @@ impl<'a> Loader<'a> {
             let number = thread.number;
             thread.number += 1;
             thread.fallback = new.turn.completed_at;
-            if !is_created && self.is_shared(plan, number, &digest) {
+            if !is_created && self.is_shared(plan, number, &seen) {
                 notes.report.turns_shared += 1;
-                // The parent's turn holds it, and what is kept of it.
-                notes.aside.truncate(mark);
                 continue;
             }
             if let Some((_, stored)) = &plan.existing
                 && let Some(stored) = usize::try_from(number).ok().and_then(|number| stored.get(number))
             {
-                loaded.is_conflict |= *stored != digest;
+                loaded.is_conflict |= stored.digest != seen.digest;
                 continue;
             }
             if loaded.is_conflict {
@@ -278,11 +273,11 @@ impl<'a> Loader<'a> {
         Ok(loaded)
     }
 
-    fn is_shared(&self, plan: &Plan, number: u64, digest: &[u8; 32]) -> bool {
+    fn is_shared(&self, plan: &Plan, number: u64, turn: &StoredTurn) -> bool {
         let stored = self.parent.as_ref().map(|(_, digests)| digests);
         let at = usize::try_from(number).ok();
         number < plan.known
-            && stored.zip(at).and_then(|(stored, at)| stored.get(at)).is_some_and(|stored| stored == digest)
+            && stored.zip(at).and_then(|(stored, at)| stored.get(at)).is_some_and(|stored| stored == turn)
     }
 
     /// Makes the session, on the parent's first `shared` turns.
