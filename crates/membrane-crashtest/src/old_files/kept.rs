@@ -91,7 +91,9 @@ fn is_value(kept: &[u8], cell: &Cell) -> bool {
         Cell::Real(number) => std::str::from_utf8(kept)
             .is_ok_and(|text| text.parse::<f64>().is_ok_and(|kept| kept.to_bits() == number.to_bits())),
         Cell::Text(bytes) | Cell::Blob(bytes) => {
-            kept == bytes || String::from_utf8_lossy(kept).to_ascii_lowercase().contains(&hex(bytes))
+            kept == bytes
+                || serde_json::from_slice(kept).is_ok_and(|kept: Value| cell.is_in(&kept))
+                || String::from_utf8_lossy(kept).to_ascii_lowercase().contains(&hex(bytes))
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::upgrader::Opening;
 const FULL_TURNS: u64 = 50_000;
 const SLICE_TURNS: u64 = 20_000;
 
-const FULL_KILLS: u64 = 200;
+const FULL_KILLS: u64 = 100;
 const SLICE_KILLS: u64 = 20;
 
 const ASKED: Asked = Asked { zone: Zone::Utc, is_forced: false };

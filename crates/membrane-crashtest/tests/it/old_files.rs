@@ -11,7 +11,7 @@ use crate::upgrader::Opening;
 const CAMPAIGN: Campaign = Campaign {
     test: "old_files::every_old_file_is_upgraded_whole_or_refused_and_left_as_it_was",
     form: "v1",
-    full: 2_000,
+    full: 700,
     slice: 156,
 };
 

@@ -19,7 +19,7 @@ use crate::upgrader::{options, time_zone, with_causes};
 const CAMPAIGN: Campaign = Campaign {
     test: "round_trip::an_upgraded_file_that_is_exported_and_upgraded_again_shows_the_same",
     form: "round_trip",
-    full: 400,
+    full: 100,
     slice: 40,
 };
 

@@ -43,7 +43,7 @@ impl Importer for Importing {
 const CAMPAIGN: Campaign = Campaign {
     test: "universe_files::every_universe_file_is_imported_whole_or_refused_and_never_written_to",
     form: "universe",
-    full: 400,
+    full: 150,
     slice: 44,
 };
 
