@@ -138,7 +138,8 @@ impl From<ChatError> for Failure {
             ChatError::TooLarge { .. } => (Exit::Usage, "too_large"),
             ChatError::Conflict { .. }
             | ChatError::AlreadyExists { .. }
-            | ChatError::DrivenElsewhere { .. } => (Exit::Conflict, "conflict"),
+            | ChatError::DrivenElsewhere { .. }
+            | ChatError::Store(StoreError::Referenced { .. }) => (Exit::Conflict, "conflict"),
             ChatError::Busy { .. } => (Exit::Conflict, "busy"),
             ChatError::KeyReused { .. } | ChatError::AnswerGone { .. } => (Exit::Conflict, "key_reused"),
             ChatError::Unavailable { .. } => (Exit::Unavailable, "unavailable"),

@@ -174,7 +174,8 @@ fn code_of_store(error: &StoreError) -> &'static str {
         | StoreError::Changed { .. }
         | StoreError::LeaseLost { .. }
         | StoreError::LeaseHeld { .. }
-        | StoreError::Gap { .. } => "conflict",
+        | StoreError::Gap { .. }
+        | StoreError::Referenced { .. } => "conflict",
         StoreError::Busy { .. } => "busy",
         StoreError::Refused(refusal) => code_of_refusal(refusal),
         StoreError::KeyReused { .. } => "key_reused",

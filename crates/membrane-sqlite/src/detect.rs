@@ -53,15 +53,16 @@ fn by_tables(conn: &Connection, path: &Path) -> Result<OldFormat, OpenError> {
         Ok(OldFormat::Membrane)
     } else if holds("chat_sessions") {
         Ok(OldFormat::V1)
-    } else if holds("data") && has_columns(conn).map_err(failed)? {
+    } else if is_universe(conn).map_err(failed)? {
         Ok(OldFormat::Universe)
     } else {
         Ok(OldFormat::Unknown { tables })
     }
 }
 
-/// Whether the table `data` has what tells a document from the others.
-fn has_columns(conn: &Connection) -> rusqlite::Result<bool> {
-    let sql = "SELECT count(*) FROM pragma_table_info('data') WHERE lower(name) IN ('id', 'content')";
+/// Whether there is a table `data` with what tells a document from the others.
+pub(crate) fn is_universe(conn: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM sqlite_schema m, pragma_table_info(m.name) c \
+               WHERE m.type = 'table' AND lower(m.name) = 'data' AND lower(c.name) IN ('id', 'content')";
     conn.query_row(sql, [], |row| row.get(0)).map(|count: i64| count == 2)
 }

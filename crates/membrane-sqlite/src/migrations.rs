@@ -10,6 +10,7 @@ use membrane_store::StoreError;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
+use crate::detect::is_universe;
 use crate::error::{Doing, OpenError, open_error};
 use crate::v1::{Found, Shape};
 
@@ -105,6 +106,9 @@ pub(crate) fn inspect(conn: &Connection, path: &Path) -> Result<Contents, OpenEr
             Ok(Contents::V1(shape))
         }
         Found::Other { name, problem } => Err(OpenError::NotV1 { path: path.to_owned(), name, problem }),
+        Found::Nothing if is_universe(conn).map_err(|error| open_error(path, READING, error))? => {
+            Err(OpenError::Universe { path: path.to_owned() })
+        }
         Found::Nothing => refuse_foreign_tables(conn, path, None).map(|()| Contents::Keep),
     }
 }
@@ -169,6 +173,9 @@ fn applied(conn: &Connection, path: &Path) -> Result<Vec<(i64, String, String)>,
     if !["version", "applied_at"].iter().all(|name| columns.iter().any(|column| column == name)) {
         return Err(foreign());
     }
+    if !can_take_ours(conn).map_err(|error| open_error(path, READING, error))? {
+        return Err(foreign());
+    }
     // A file of kgents has no checksums, and no numbers as high as ours.
     let checksum = if columns.iter().any(|column| column == "checksum") { "checksum" } else { "NULL" };
     let sql = format!(
@@ -182,6 +189,18 @@ fn applied(conn: &Connection, path: &Path) -> Result<Vec<(i64, String, String)>,
         rusqlite::Error::InvalidColumnType(..) => foreign(),
         error => open_error(path, READING, error),
     })
+}
+
+/// Whether rows of ours fit into the table: its numbers are numbers, and no column of others must be filled.
+fn can_take_ours(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row(
+        "SELECT NOT EXISTS (SELECT 1 FROM pragma_table_info('schema_version') \
+             WHERE name = 'version' AND upper(type) NOT LIKE '%INT%' \
+             OR name NOT IN ('version', 'applied_at', 'name', 'checksum') \
+                 AND \"notnull\" AND dflt_value IS NULL)",
+        [],
+        |row| row.get(0),
+    )
 }
 
 const READING: &str = "read the schema's version";

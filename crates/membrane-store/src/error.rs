@@ -110,6 +110,17 @@ pub enum StoreError {
         /// How many were asked for.
         turn_count: u64,
     },
+    /// Rows of another program, in the same database, refer to what is to be deleted.
+    #[error(
+        "session {session} cannot be deleted: rows of table {table:?}, which is another program's, refer to it; delete \
+             those first"
+    )]
+    Referenced {
+        /// The session.
+        session: SessionId,
+        /// The table.
+        table: String,
+    },
     /// Too much waits, or another process holds the database. Nothing was done.
     #[error("the store is unavailable: {reason}; try again in {} ms", .retry_after.as_millis())]
     Unavailable {

@@ -131,6 +131,7 @@ impl From<StoreError> for ChatError {
             | StoreError::LeaseLost { .. }
             | StoreError::LeaseHeld { .. }
             | StoreError::Gap { .. }
+            | StoreError::Referenced { .. }
             | StoreError::Inconsistent { .. }
             | StoreError::Backend { .. }) => Self::Store(other),
         }

@@ -34,7 +34,7 @@ pub(crate) struct Export {
     #[arg(long)]
     pub(crate) project: Option<String>,
     /// The zone of the times in the file: a name, UTC, or an offset; the system's by default.
-    #[arg(long, value_name = "ZONE")]
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
     pub(crate) naive_timezone: Option<String>,
     /// The file to make.
     #[arg(value_name = "OUT")]

@@ -81,9 +81,24 @@ pub(super) fn delete(tx: &mut Tx<'_>, session: &SessionId, id: &CheckpointId) ->
     tx.flush()?;
     tx.record(session)?;
     let cut = remove(tx, session, id)?.ok_or_else(|| StoreError::not_found(Subject::Checkpoint, id))?;
+    if is_seen_by_a_session(tx, cut)? {
+        return Ok(());
+    }
     let mut doomed = purge::Candidates::default();
     doomed.add_cut(tx.conn, cut)?;
     doomed.purge(tx.conn, &mut tx.tally)
+}
+
+/// Whether a session sees all that the cut does, so that nothing becomes unreachable without it.
+fn is_seen_by_a_session(tx: &Tx<'_>, cut: Cut) -> Result<bool, StoreError> {
+    tx.conn
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM chat_sessions WHERE history_id = ?1 AND turn_count >= ?2)",
+        )
+        .and_then(|mut statement| {
+            statement.query_row(params![cut.history.0, signed(cut.turn_count)], |row| row.get(0))
+        })
+        .doing("look for a session that sees the same")
 }
 
 /// Removes the oldest automatic checkpoints beyond those that are kept.

@@ -215,7 +215,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: &SessionId) -> Result<(), StoreError> 
     .doing(doing)?;
     conn.prepare_cached("DELETE FROM chat_sessions WHERE number = ?1")
         .and_then(|mut statement| statement.execute([number]))
-        .doing(doing)?;
+        .map_err(|error| why_not_deleted(conn, id, error))?;
     conn.prepare_cached(
         "DELETE FROM deleted_sessions WHERE family_id = ?1 \
          AND NOT EXISTS (SELECT 1 FROM chat_sessions WHERE family_id = ?1)",
@@ -229,6 +229,24 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: &SessionId) -> Result<(), StoreError> 
     tx.dismiss(id);
     tx.tally.sessions -= 1;
     doomed.purge(conn, &mut tx.tally)
+}
+
+/// Old files may hold tables of others whose rows refer to sessions; kgents did not switch foreign keys on.
+fn why_not_deleted(conn: &Connection, id: &SessionId, error: rusqlite::Error) -> StoreError {
+    let is_referenced = error
+        .sqlite_error()
+        .is_some_and(|failure| failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY);
+    if !is_referenced {
+        return store_error("delete a session", error);
+    }
+    let table = conn.query_row(
+        "SELECT m.name FROM sqlite_schema m, pragma_foreign_key_list(m.name) f \
+         WHERE m.type = 'table' AND lower(f.\"table\") = 'chat_sessions' AND f.on_delete <> 'CASCADE' \
+         AND f.on_delete <> 'SET NULL' LIMIT 1",
+        [],
+        |row| row.get(0),
+    );
+    StoreError::Referenced { session: id.clone(), table: table.unwrap_or_else(|_| "unknown".to_owned()) }
 }
 
 impl Standing {

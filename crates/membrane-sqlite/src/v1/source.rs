@@ -114,6 +114,9 @@ impl V1Source {
 
     fn read_session(&mut self) -> rusqlite::Result<Option<OldSession>> {
         let table = "chat_sessions";
+        if !self.shape.has(table) {
+            return Ok(None);
+        }
         let names = self.shape.columns(table);
         let sql = format!(
             "SELECT {}, o.seq, o.at FROM temp.v1_sessions o CROSS JOIN chat_sessions t ON t.rowid = o.at \
@@ -200,7 +203,10 @@ impl V1Source {
         };
         let (Some(own), Some(other)) = (range(id)?, range(parent)?) else { return Ok(0) };
         let is_compared = |name: &&String| {
-            !["id", "session_id", "turn_number"].iter().any(|key| name.eq_ignore_ascii_case(key))
+            // kgents wrote the end of a turn anew at each save.
+            !["id", "session_id", "turn_number", "completed_at"]
+                .iter()
+                .any(|key| name.eq_ignore_ascii_case(key))
         };
         let differs: Vec<String> = self
             .shape

@@ -6,6 +6,7 @@ use membrane_core::checkpoint::Checkpoint;
 use membrane_core::history::History;
 use membrane_core::ids::{HistoryId, SessionId};
 use membrane_core::session::Session;
+use membrane_core::time::Timestamp;
 use membrane_core::turn::Turn;
 
 use super::digest::digest;
@@ -222,13 +223,23 @@ pub struct StoredTurn {
     pub digest: [u8; 32],
     /// Whether its observation is part of an old total.
     pub is_legacy: bool,
+    /// How many tools it used.
+    pub n_tools: usize,
+    /// When it ended, which kgents wrote anew at each save.
+    pub completed_at: Timestamp,
 }
 
 impl StoredTurn {
     /// Of a turn.
     pub fn of(turn: &Turn) -> Self {
         let digest = digest(&turn.user.content, &turn.assistant.content, turn.started_at);
-        Self { digest, is_legacy: turn.is_legacy }
+        let n_tools = turn.tools().count();
+        Self { digest, is_legacy: turn.is_legacy, n_tools, completed_at: turn.completed_at }
+    }
+
+    /// Whether both are the same turn, saved at different times.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.digest, self.is_legacy, self.n_tools) == (other.digest, other.is_legacy, other.n_tools)
     }
 }
 

@@ -57,7 +57,8 @@ async fn counters_states_and_numbers_that_lie_are_put_right() {
     assert_eq!(new.count(Oddity::Unfinished), 1);
     assert_eq!(new.count(Oddity::WrongNumber), 1);
     let kept = new.kept(Some("s")).await;
-    assert_eq!((kept[0].source.as_str(), kept[0].value.as_str()), ("chat_sessions.fork_point", "-1"));
+    let kept: Vec<(&str, &str)> = kept.iter().map(|row| (row.source.as_str(), row.value.as_str())).collect();
+    assert_eq!(kept, [("chat_sessions.state", "processing"), ("chat_sessions.fork_point", "-1")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

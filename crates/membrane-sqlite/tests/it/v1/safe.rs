@@ -85,3 +85,51 @@ async fn a_view_or_an_odd_table_of_that_name_is_refused_by_name() {
         assert!(matches!(&error, OpenError::NotV1 { name: found, .. } if found == name), "{error:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_rows_of_others_refer_to_is_not_deleted_and_the_table_is_named() {
+    let old = Old::new();
+    old.session("s", 2);
+    old.plain
+        .execute_batch(
+            "CREATE TABLE tags (session TEXT REFERENCES chat_sessions(id)); INSERT INTO tags VALUES ('s')",
+        )
+        .unwrap();
+    let new = old.upgrade().await;
+    let delete = || {
+        let session = membrane_core::ids::SessionId::from_stored("s");
+        let write = membrane_store::Write::DeleteSession { session };
+        membrane_store::Change::at(membrane_core::time::Timestamp::from_micros(0)).write(write)
+    };
+    let error = new.store.commit(delete()).await.unwrap_err();
+    assert!(
+        matches!(&error, membrane_store::StoreError::Referenced { table, .. } if table == "tags"),
+        "{error:?}"
+    );
+    assert_eq!(new.said("s").await.len(), 2);
+    new.keep.plain().execute("DELETE FROM tags", []).unwrap();
+    new.store.commit(delete()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_versions_that_ours_do_not_fit_into_is_refused_before_anything_is_done() {
+    for columns in ["version TEXT, applied_at TEXT", "version INTEGER, applied_at TEXT, who TEXT NOT NULL"] {
+        let old = Old::new();
+        old.session("s", 1);
+        old.plain.execute_batch(&format!("CREATE TABLE schema_version ({columns})")).unwrap();
+        let error = old.refused().await;
+        assert!(
+            matches!(&error, OpenError::ForeignTables { table, .. } if table == "schema_version"),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_universe_is_imported_and_not_opened() {
+    let keep = crate::keep::Keep::new();
+    let plain = keep.plain();
+    plain.execute_batch("CREATE TABLE data (id TEXT PRIMARY KEY, content BLOB, created_at REAL)").unwrap();
+    let error = Old { keep, plain }.refused().await;
+    assert!(error.to_string().contains("membrane import kgents"), "{error}");
+}

@@ -201,3 +201,34 @@ async fn a_file_of_many_turns_and_every_text_comes_over() {
     let said = new.said("odd").await;
     assert_eq!(said, odd.map(|text| format!("{text}/{text}")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_whose_turns_ended_at_other_times_shares_them_all_the_same() {
+    let old = Old::new();
+    old.session("parent", 3);
+    old.session("child", 3);
+    old.set("child", "parent_id", "parent");
+    old.run("UPDATE chat_turns SET completed_at = '2025-12-24T12:00:00' WHERE session_id = 'child'", []);
+    let new = old.upgrade().await;
+    assert_eq!(new.store.stats().await.unwrap().turns_stored, 3);
+    let kept = new.kept(Some("child")).await;
+    assert_eq!(kept.len(), 3);
+    assert_eq!(
+        (kept[0].source.as_str(), kept[0].value.as_str()),
+        ("chat_turns.completed_at", "2025-12-24T12:00:00")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_without_a_table_of_sessions_are_kept() {
+    let keep = Keep::new();
+    let plain = keep.plain();
+    plain
+        .execute_batch(
+            "CREATE TABLE chat_turns (session_id TEXT, user_message TEXT, assistant_response TEXT);
+             INSERT INTO chat_turns VALUES ('s', 'u', 'a')",
+        )
+        .unwrap();
+    let new = Old { keep, plain }.upgrade().await;
+    assert_eq!(new.kept(None).await.len(), 1);
+}

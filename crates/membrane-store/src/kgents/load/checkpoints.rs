@@ -14,16 +14,16 @@ use super::turns::{self, NewTurn, Thread};
 use super::{LoadError, ask, commit};
 use crate::change::{Change, Leave, Write};
 use crate::error::StoreError;
-use crate::kgents::old::{OldCheckpoint, OldCrystal, Place, Sink};
+use crate::kgents::json;
+use crate::kgents::old::{OldCheckpoint, OldCrystal, Place, Sink, StoredTurn};
 use crate::kgents::report::Oddity;
-use crate::kgents::{digest, json};
 
 /// The session that a checkpoint is of.
 pub(super) struct Standing<'a> {
     pub(super) id: &'a SessionId,
     pub(super) cut: Cut,
-    /// A digest of each of its turns.
-    pub(super) digests: &'a [[u8; 32]],
+    /// What tells each of its turns.
+    pub(super) turns: &'a [StoredTurn],
     pub(super) has_total: bool,
 }
 
@@ -38,6 +38,17 @@ pub(super) fn load(
     let place = &old.place;
     let created_at = notes.time(place, "created_at", old.created_at.as_deref()).unwrap_or(fallback);
     let OldContext { turns, extras } = contexts::read(notes, old);
+    let is_ours = extras.is_some();
+    if let Some(evidence) =
+        old.evidence_json.as_deref().filter(|text| !is_ours && !matches!(text.trim(), "" | "{}" | "null"))
+    {
+        notes.keep(
+            place,
+            "evidence_json",
+            evidence,
+            "the evidence then, as the old file had it; derived anew here",
+        );
+    }
     let (name, kind) = extras.map_or((None, CheckpointKind::Named), |extras| (extras.name, extras.kind));
     let (seen, own) = match turns {
         Some(turns) => {
@@ -140,10 +151,12 @@ fn read_turns(
 
 /// How many of the turns are the session's first ones, and those that are not.
 fn compare(session: &Standing<'_>, mut turns: Vec<NewTurn>) -> (u64, Vec<NewTurn>) {
-    let is_same = |(NewTurn { turn, .. }, stored): &(&NewTurn, &[u8; 32])| {
-        digest(&turn.user.content, &turn.assistant.content, turn.started_at) == **stored
+    // A context may say more of a turn's tools than its row does.
+    let is_same = |(NewTurn { turn, .. }, stored): &(&NewTurn, &StoredTurn)| {
+        let seen = StoredTurn::of(turn);
+        seen.digest == stored.digest && (seen.n_tools == 0 || seen.n_tools == stored.n_tools)
     };
-    let shared = turns.iter().zip(session.digests).take_while(is_same).count();
+    let shared = turns.iter().zip(session.turns).take_while(is_same).count();
     let own = turns.split_off(shared);
     (u64::try_from(shared).unwrap_or(u64::MAX), own)
 }

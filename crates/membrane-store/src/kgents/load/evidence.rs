@@ -57,11 +57,29 @@ pub(super) fn read(notes: &mut Notes<'_>, place: &Place, text: Option<&str>) -> 
     let has_total = object.contains_key("prior_alpha") || object.contains_key("prior_beta");
     if total.is_none() && has_total {
         notes.set_aside(Oddity::BadEvidence, place, COLUMN, text, "its counts are not numbers");
+    } else if total.as_ref().is_some_and(|total| total.alpha < 1.0 || total.beta < 1.0) {
+        notes.set_aside(
+            Oddity::BadEvidence,
+            place,
+            COLUMN,
+            text,
+            "less than the prior, Beta(1,1); read as that",
+        );
+    } else if total.as_ref().is_some_and(|total| !agrees(&object, total)) {
+        notes.keep(place, COLUMN, text, "its counts of tools are not those of its total");
     } else if object.iter().any(|(key, value)| !DERIVED.contains(&key.as_str()) && !is_empty(value)) {
         let problem = "it holds more than counts, for which there is no place";
         notes.set_aside(Oddity::UnknownField, place, COLUMN, text, problem);
     }
     OldEvidence { total, extras: None }
+}
+
+/// Whether the counts of tools follow from the total, as they do unless a user corrected something.
+fn agrees(object: &Map<String, Value>, total: &OldTotal) -> bool {
+    let is_that = |key: &str, count: f64| {
+        object.get(key).and_then(Value::as_f64).is_none_or(|told| (told - (count - 1.0)).abs() < 0.5)
+    };
+    is_that("tools_succeeded", total.alpha) && is_that("tools_failed", total.beta)
 }
 
 /// As kgents does: a count that is not there is the prior's.

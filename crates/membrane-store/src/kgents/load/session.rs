@@ -14,7 +14,7 @@ use super::plan::{Plan, new_session, past};
 use super::turns::{self, Thread};
 use super::{LoadError, LoadOptions, ask, commit, single};
 use crate::change::{Change, Origin, Past, Requirement, Write};
-use crate::kgents::old::{OldCrystal, OldSession, Sink, Source, StoredTurn};
+use crate::kgents::old::{OldCrystal, OldSession, OldTurn, Sink, Source, StoredTurn};
 use crate::kgents::report::{Oddity, Report};
 
 /// How many turns, and how many bytes of them, are written in one change.
@@ -37,8 +37,8 @@ pub(super) struct Loader<'a> {
 /// What its turns were.
 #[derive(Default)]
 pub(super) struct Loaded {
-    /// A digest of each.
-    pub(super) digests: Vec<[u8; 32]>,
+    /// What tells each of them.
+    pub(super) turns: Vec<StoredTurn>,
     /// Where the session stands.
     pub(super) cut: Option<Cut>,
     succeeded: f64,
@@ -130,6 +130,7 @@ impl<'a> Loader<'a> {
             let what =
                 format!("state was {state:?}; what was under way then is not in the file, it is idle now");
             notes.note(Oddity::Unfinished, place, what);
+            notes.keep(place, "state", state, "what was under way when the file was left");
         }
         let extra_parent = evidence.extras.as_ref().and_then(|extras| extras.parent_id.clone());
         let parent_id = extra_parent.or_else(|| old.parent_id.as_deref().map(SessionId::from_stored));
@@ -210,7 +211,7 @@ impl<'a> Loader<'a> {
             }
             let new = turns::read(notes, &turn, &thread);
             let seen = StoredTurn::of(&new.turn);
-            loaded.digests.push(seen.digest);
+            loaded.turns.push(seen);
             loaded.newest = loaded.newest.max(Some(new.turn.completed_at.max(new.turn.started_at)));
             match new.turn.observes_success() {
                 Some(true) => loaded.succeeded += 1.0,
@@ -222,6 +223,7 @@ impl<'a> Loader<'a> {
             thread.fallback = new.turn.completed_at;
             if !is_created && self.is_shared(plan, number, &seen) {
                 notes.report.turns_shared += 1;
+                self.keep_other_end(notes, &turn, number, &seen);
                 continue;
             }
             if let Some((_, stored)) = &plan.existing
@@ -277,7 +279,24 @@ impl<'a> Loader<'a> {
         let stored = self.parent.as_ref().map(|(_, digests)| digests);
         let at = usize::try_from(number).ok();
         number < plan.known
-            && stored.zip(at).and_then(|(stored, at)| stored.get(at)).is_some_and(|stored| stored == turn)
+            && stored
+                .zip(at)
+                .and_then(|(stored, at)| stored.get(at))
+                .is_some_and(|stored| stored.is_same(turn))
+    }
+
+    /// Keeps when the fork's copy of a turn ended, if that is another time than the parent's.
+    fn keep_other_end(&self, notes: &mut Notes<'_>, old: &OldTurn, number: u64, seen: &StoredTurn) {
+        let stored = self.parent.as_ref().map(|(_, turns)| turns);
+        let at = usize::try_from(number).ok();
+        let differs = stored
+            .zip(at)
+            .and_then(|(stored, at)| stored.get(at))
+            .is_some_and(|stored| stored.completed_at != seen.completed_at);
+        if let (true, Some(text)) = (differs, &old.completed_at) {
+            let reason = "the turn is shared with the parent, where it ended at another time";
+            notes.keep(&old.place, "completed_at", text, reason);
+        }
     }
 
     /// Makes the session, on the parent's first `shared` turns.
@@ -375,7 +394,7 @@ impl<'a> Loader<'a> {
             }
             let Some(cut) = loaded.cut else { continue };
             let has_total = plan.evidence.extras.is_none() && plan.evidence.total.is_some();
-            let thread = checkpoints::Standing { id: &plan.id, cut, digests: &loaded.digests, has_total };
+            let thread = checkpoints::Standing { id: &plan.id, cut, turns: &loaded.turns, has_total };
             let made = checkpoints::load(notes, self.sink, &thread, &old, plan.last_active)?;
             is_late |= made.is_some_and(|at| at > plan.last_active);
         }
