@@ -99,9 +99,9 @@ pub struct Evidence {
     pub alpha: f64,
     /// Failures plus the prior.
     pub beta: f64,
-    /// Complete turns in which no tool failed, signals aside; and what legacy sets say of successes.
+    /// Complete turns in which no tool failed, signals aside.
     pub tools_succeeded: i64,
-    /// Complete turns in which a tool failed; and what legacy sets say of failures.
+    /// Complete turns in which a tool failed.
     pub tools_failed: i64,
 }
 
@@ -114,8 +114,8 @@ impl Evidence {
         Self {
             alpha: PRIOR + legacy.alpha + as_f64(totals.succeeded - flipped),
             beta: PRIOR + legacy.beta + as_f64(totals.failed + flipped),
-            tools_succeeded: totals.succeeded + whole(legacy.alpha),
-            tools_failed: totals.failed + whole(legacy.beta),
+            tools_succeeded: totals.succeeded,
+            tools_failed: totals.failed,
         }
     }
 
@@ -153,12 +153,6 @@ impl Evidence {
     pub fn is_equivalent(&self, other: &Self) -> bool {
         (self.alpha - other.alpha).abs() < 1e-6 && (self.beta - other.beta).abs() < 1e-6
     }
-}
-
-/// A legacy count as a number of turns.
-#[expect(clippy::cast_possible_truncation, reason = "what is beyond 2^63 is cut off there")]
-fn whole(count: f64) -> i64 {
-    count.round() as i64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of turns stay far below 2^52")]

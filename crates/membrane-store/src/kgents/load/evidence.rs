@@ -65,21 +65,20 @@ pub(super) fn read(notes: &mut Notes<'_>, place: &Place, text: Option<&str>) -> 
             text,
             "less than the prior, Beta(1,1); read as that",
         );
-    } else if total.as_ref().is_some_and(|total| !agrees(&object, total)) {
-        notes.keep(place, COLUMN, text, "its counts of tools are not those of its total");
     } else if object.iter().any(|(key, value)| !DERIVED.contains(&key.as_str()) && !is_empty(value)) {
         let problem = "it holds more than counts, for which there is no place";
         notes.set_aside(Oddity::UnknownField, place, COLUMN, text, problem);
+    } else if total.is_some() && counts_tools(&object) {
+        notes.keep(place, COLUMN, text, "its total counts; its numbers of tools cannot be told by turn");
     }
     OldEvidence { total, extras: None }
 }
 
-/// Whether the counts of tools follow from the total, as they do unless a user corrected something.
-fn agrees(object: &Map<String, Value>, total: &OldTotal) -> bool {
-    let is_that = |key: &str, count: f64| {
-        object.get(key).and_then(Value::as_f64).is_none_or(|told| (told - (count - 1.0)).abs() < 0.5)
-    };
-    is_that("tools_succeeded", total.alpha) && is_that("tools_failed", total.beta)
+/// Whether it counts tools. A total says nothing of which turn used them, so they are answered as none.
+fn counts_tools(object: &Map<String, Value>) -> bool {
+    ["tools_succeeded", "tools_failed"]
+        .iter()
+        .any(|key| object.get(*key).is_some_and(|count| count.as_f64().is_none_or(|count| count.abs() > 0.0)))
 }
 
 /// As kgents does: a count that is not there is the prior's.
