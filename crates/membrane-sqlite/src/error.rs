@@ -145,6 +145,10 @@ pub(crate) fn open_error(path: &Path, doing: &'static str, error: rusqlite::Erro
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
             OpenError::Io { path: path.to_owned(), source: std::io::Error::other(error) }
         }
+        // The statements of ours are sound: the file's schema or its format is not.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
+            OpenError::Damaged { path: path.to_owned(), problem: error.to_string() }
+        }
         _ => store_error(doing, error).into(),
     }
 }

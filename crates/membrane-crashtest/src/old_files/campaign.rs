@@ -179,7 +179,11 @@ fn attempt(
             Err(message) => {
                 must_be_untouched(&before, &snapshot(folder)?, trial);
                 must_tell(message, &path, trial);
-                if !message.contains("bookmarks") && !has(&file.foreign, Standing::MayRefuse) {
+                let has_other_reason = message.contains("WITHOUT ROWID");
+                if !message.contains("bookmarks")
+                    && !has_other_reason
+                    && !has(&file.foreign, Standing::MayRefuse)
+                {
                     trial.problems.push(format!("the refusal does not name the table in the way: {message}"));
                 }
                 asked.is_forced = true;

@@ -6,13 +6,15 @@ use std::fmt;
 use std::panic;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use membrane_crashtest::campaign::Failure;
 use membrane_crashtest::child::{self, ChildProcess};
 use membrane_crashtest::old_files::campaign::{Tally, Trial};
 use membrane_crashtest::settings::Settings;
 
-use crate::keep::PATIENCE;
+/// How long a child may say nothing: the greatest file on a busy machine takes a minute or two.
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// Tries a file: the seed, its number, an empty folder.
 pub(crate) type Trying = Box<dyn Fn(u64, u64, &Path) -> Result<Trial, Failure>>;
@@ -95,7 +97,7 @@ impl Campaign {
         while next < end {
             let mut child = ChildProcess::start(self.test, &format!("{seed} {next} {end}"))?;
             let mut is_under_way = false;
-            while let Some(line) = child.hear(PATIENCE)? {
+            while let Some(line) = child.hear(SILENCE)? {
                 let (what, rest) = line.split_once(' ').unwrap_or((&line, ""));
                 match what {
                     "begin" => (next, is_under_way) = (rest.parse()?, true),
@@ -112,7 +114,7 @@ impl Campaign {
                     _ => return Err(format!("a child said {line:?}").into()),
                 }
             }
-            match child.finish(PATIENCE) {
+            match child.finish(SILENCE) {
                 Ok(_) => break,
                 Err(error) if is_under_way => {
                     heard.tally.n_files += 1;
