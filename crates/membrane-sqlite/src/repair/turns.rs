@@ -68,7 +68,13 @@ pub(super) fn measure(conn: &Connection, log: &mut Log) -> Result<(), StoreError
 fn is_legacy(row: &Row<'_>) -> bool {
     let by_observes = row.get::<_, Option<i64>>(1).is_ok_and(|observes| observes.is_none());
     let facts = row.get::<_, String>(16).ok();
-    let by_facts = facts.as_deref().and_then(Facts::decode).map(|facts| facts.is_legacy);
+    // Facts that are wrong elsewhere have no say.
+    let is_plausible = |facts: &Facts| {
+        row.get::<_, String>(7).is_ok_and(|status| status == facts.status.as_str())
+            && row.get::<_, i64>(10).is_ok_and(|at| at == facts.started_at.as_micros())
+            && row.get::<_, i64>(11).is_ok_and(|at| at == facts.completed_at.as_micros())
+    };
+    let by_facts = facts.as_deref().and_then(Facts::decode).filter(is_plausible).map(|facts| facts.is_legacy);
     let step = row.get::<_, Option<i64>>(17).ok().flatten();
     let by_sums = step.filter(|step| (0..=1).contains(step)).map(|step| step == 0);
     match (by_facts, by_sums) {

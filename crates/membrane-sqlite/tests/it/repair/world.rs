@@ -116,9 +116,12 @@ pub(super) async fn fill(keep: &Keep, seed: u64) -> BTreeMap<String, Shown> {
     for _ in 0..30 {
         step(&f, &mut known, &mut dice).await;
     }
-    // A segment that its owner has turned away from.
+    // A segment that its owner has turned away from, a named checkpoint and a turned turn, whatever was deleted.
     let turned = f.session(2).await;
+    f.name_place(&turned, "before").await;
     f.rewind(&turned, 1).await;
+    let signalled = f.session(1).await;
+    f.signal(&signalled, 0, SignalKind::Negative).await;
     let busy = f.session(1).await;
     let run = f.begin(&busy, LONG_LEASE).await;
     f.write(Write::AppendPieces { run: run.id.clone(), pieces: text_pieces(0, &["half", " an answer"]) })
