@@ -61,7 +61,7 @@ fn by_tables(conn: &Connection, path: &Path) -> Result<OldFormat, OpenError> {
 }
 
 /// Whether there is a table `data` with what tells a document from the others.
-pub(crate) fn is_universe(conn: &Connection) -> rusqlite::Result<bool> {
+fn is_universe(conn: &Connection) -> rusqlite::Result<bool> {
     let sql = "SELECT count(*) FROM sqlite_schema m, pragma_table_info(m.name) c \
                WHERE m.type = 'table' AND lower(m.name) = 'data' AND lower(c.name) IN ('id', 'content')";
     conn.query_row(sql, [], |row| row.get(0)).map(|count: i64| count == 2)

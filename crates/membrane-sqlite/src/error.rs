@@ -38,13 +38,6 @@ pub enum OpenError {
         /// The table in the way.
         table: String,
     },
-    /// kgents' Universe, which is imported and not opened.
-    #[error("{0} is kgents' Universe, which is not opened but imported: \"membrane import kgents {0}\", with another file \
-             as the database; this one is unchanged", .path.display())]
-    Universe {
-        /// The file.
-        path: PathBuf,
-    },
     /// Tables that are called like those of a kgents V1 file, and are none.
     #[error("{} has a {name:?} that is not kgents': {problem}; name another file, this one is unchanged", .path.display())]
     NotV1 {

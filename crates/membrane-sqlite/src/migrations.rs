@@ -10,7 +10,6 @@ use membrane_store::StoreError;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
-use crate::detect::is_universe;
 use crate::error::{Doing, OpenError, open_error};
 use crate::v1::{Found, Shape};
 
@@ -106,9 +105,6 @@ pub(crate) fn inspect(conn: &Connection, path: &Path) -> Result<Contents, OpenEr
             Ok(Contents::V1(shape))
         }
         Found::Other { name, problem } => Err(OpenError::NotV1 { path: path.to_owned(), name, problem }),
-        Found::Nothing if is_universe(conn).map_err(|error| open_error(path, READING, error))? => {
-            Err(OpenError::Universe { path: path.to_owned() })
-        }
         Found::Nothing => refuse_foreign_tables(conn, path, None).map(|()| Contents::Keep),
     }
 }

@@ -124,12 +124,3 @@ async fn a_table_of_versions_that_ours_do_not_fit_into_is_refused_before_anythin
         );
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_universe_is_imported_and_not_opened() {
-    let keep = crate::keep::Keep::new();
-    let plain = keep.plain();
-    plain.execute_batch("CREATE TABLE data (id TEXT PRIMARY KEY, content BLOB, created_at REAL)").unwrap();
-    let error = Old { keep, plain }.refused().await;
-    assert!(error.to_string().contains("membrane import kgents"), "{error}");
-}
