@@ -183,7 +183,11 @@ impl<'a> Judge<'a> {
         let cell = table.cell(row, column);
         let meaning = cell.as_text().map_or(Meaning::Unclear, |text| times::meaning(text, self.before.zone));
         let is_right = match meaning {
-            Meaning::Clear(expected) => shown.as_text() == Some(&expected),
+            // A fork's turn that is its parent's ended when that did; its own end is kept aside.
+            Meaning::Clear(expected) => {
+                shown.as_text() == Some(&expected)
+                    || column == "completed_at" && self.kept.has_value(table, row, column)
+            }
             Meaning::Near => true,
             // Nothing at all is not odd.
             Meaning::Unclear => {
