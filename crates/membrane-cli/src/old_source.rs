@@ -39,12 +39,9 @@ pub(crate) fn open(path: &Path, watch: &mut dyn FnMut(u64)) -> Result<OldSource,
         Ok(_) => {}
     }
     match detect(path).map_err(|error| cannot_open(&error))? {
-        OldFormat::Universe => {
-            let source =
-                UniverseSource::open(path, watch).map_err(|error| failure(&error).at(&shown.to_string()))?;
-            let n_other_rows = source.n_other_rows();
-            Ok(OldSource { source: Box::new(source), format: "universe", n_other_rows })
-        }
+        OldFormat::Universe => universe(path, watch),
+        // kgents' documents and a keep can be in one file: both have the same place by default.
+        OldFormat::Membrane if holds_documents(path)? => universe(path, watch),
         OldFormat::V1 => {
             let source = V1Source::open(path).map_err(|error| cannot_open(&error))?;
             Ok(OldSource { source: Box::new(source), format: "v1", n_other_rows: 0 })
@@ -67,6 +64,18 @@ pub(crate) fn open(path: &Path, watch: &mut dyn FnMut(u64)) -> Result<OldSource,
     }
 }
 
+fn universe(path: &Path, watch: &mut dyn FnMut(u64)) -> Result<OldSource, Failure> {
+    let source =
+        UniverseSource::open(path, watch).map_err(|error| failure(&error).at(&path.display().to_string()))?;
+    let n_other_rows = source.n_other_rows();
+    Ok(OldSource { source: Box::new(source), format: "universe", n_other_rows })
+}
+
+/// Whether a file holds documents of kgents' chat, beside a keep or not.
+pub(crate) fn holds_documents(path: &Path) -> Result<bool, Failure> {
+    membrane_sqlite::holds_documents(path).map_err(|error| cannot_open(&error))
+}
+
 /// What comes in goes to a temporary file: sessions are read in another order than they come.
 fn from_stdin() -> Result<OldSource, Failure> {
     let mut file = tempfile::tempfile().map_err(|error| Failure::io("make a temporary file", &error))?;
@@ -78,8 +87,13 @@ fn from_stdin() -> Result<OldSource, Failure> {
 fn json(mut file: File, shown: &str) -> Result<OldSource, Failure> {
     let reading = |error| Failure::io(&format!("read {shown}"), &error);
     file.rewind().map_err(reading)?;
-    let begins_so = begins_as_json(&mut file).map_err(reading)?;
-    if !begins_so {
+    let first = first_character(&mut file).map_err(reading)?;
+    if first.is_none() {
+        return Err(Failure::usage(format!(
+            "{shown} is empty, so what should have filled it may have failed; a kgents without sessions answers []"
+        )));
+    }
+    if !matches!(first, Some(b'[' | b'{')) {
         return Err(Failure::usage(format!(
             "{shown} is neither a database nor JSON; name a database of kgents' Universe, or what \
              GET /api/chat/sessions of the in-memory router answered"
@@ -89,16 +103,16 @@ fn json(mut file: File, shown: &str) -> Result<OldSource, Failure> {
     Ok(OldSource { source: Box::new(source), format: "json", n_other_rows: 0 })
 }
 
-/// Whether the first character is one with which a list or an object begins. An empty file holds no sessions.
-fn begins_as_json(file: &mut File) -> io::Result<bool> {
+/// The first character that is no white space and no byte order mark.
+fn first_character(file: &mut File) -> io::Result<Option<u8>> {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     for byte in BufReader::new(file).bytes() {
         let byte = byte?;
         if !byte.is_ascii_whitespace() && !MARK.contains(&byte) {
-            return Ok(byte == b'[' || byte == b'{');
+            return Ok(Some(byte));
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// The first few names.

@@ -151,6 +151,9 @@ pub(crate) fn back_up(
 /// Puts a backup in the place of the database.
 pub(crate) fn restore(settings: &Settings, file: &Path) -> Result<Restored, Failure> {
     let path = sqlite_path(settings, "restored")?;
+    if file.is_dir() {
+        return Err(Failure::usage(format!("{} is a folder; name one of the backups in it", file.display())));
+    }
     let options = sqlite_options(path, &settings.sqlite);
     backup::restore(file, &options, SystemClock.now()).map_err(backup_failure)
 }

@@ -60,6 +60,20 @@ fn by_tables(conn: &Connection, path: &Path) -> Result<OldFormat, OpenError> {
     }
 }
 
+/// Whether a file, whatever else it is, holds documents of kgents' chat: a keep may have been made beside them.
+///
+/// # Errors
+/// As [`detect`].
+pub fn holds_documents(path: &Path) -> Result<bool, OpenError> {
+    let conn = open_to_look(&SqliteOptions::at(path), OpenFlags::empty())?;
+    let failed = |error| open_error(path, "look for documents of kgents", error);
+    if !is_universe(&conn).map_err(failed)? {
+        return Ok(false);
+    }
+    let sql = "SELECT EXISTS (SELECT 1 FROM main.data WHERE instr(content, '\"chat.') > 0)";
+    conn.query_row(sql, [], |row| row.get(0)).map_err(failed)
+}
+
 /// Whether there is a table `data` with what tells a document from the others.
 fn is_universe(conn: &Connection) -> rusqlite::Result<bool> {
     let sql = "SELECT count(*) FROM sqlite_schema m, pragma_table_info(m.name) c \

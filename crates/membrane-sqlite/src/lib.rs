@@ -34,7 +34,7 @@ pub mod v1;
 mod writer;
 
 pub use backup::BackupError;
-pub use detect::{OldFormat, detect};
+pub use detect::{OldFormat, detect, holds_documents};
 pub use error::OpenError;
 pub use options::{SqliteOptions, Synchronous};
 pub use store::SqliteStore;

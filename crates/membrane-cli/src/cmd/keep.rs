@@ -10,7 +10,7 @@ use crate::config::Database;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::wiring::{MigrationStatus, Upgrade};
-use crate::{text, wiring};
+use crate::{old_source, text, wiring};
 
 pub(super) async fn feedback(keep: &Keep, args: Feedback, output: &mut Output) -> Result<(), Failure> {
     let id = session_id(&args.id)?;
@@ -65,6 +65,15 @@ pub(super) fn migrated(
             return output.document(&json!({"migrations": []}));
         }
         return output.note("memory: has no schema; there is nothing to do");
+    }
+    if let Database::Sqlite(path) = database
+        && old_source::holds_documents(path)?
+    {
+        output.note(&format!(
+            "the file also holds documents of kgents (table data), which are not in the keep; \
+             take them in with: membrane import kgents {}",
+            path.display()
+        ))?;
     }
     let Some(upgrade) = upgrade else { return migration_status(database, output) };
     if output.is_json() {

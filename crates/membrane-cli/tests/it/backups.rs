@@ -216,6 +216,7 @@ fn what_is_no_sound_backup_is_refused_and_nothing_changes() {
     refused(&tool, "text.db", &["text.db", "not an SQLite database"]);
     fs::write(tool.path("empty.db"), "").unwrap();
     refused(&tool, "empty.db", &["empty.db is no keep", "no tables"]);
+    tool.fails(2, &["restore", "."], &["is a folder; name one of the backups in it"]);
     for (number, length) in
         [sound.len() / 2, sound.len() - 4096, sound.len() - 1, 4096, 100].into_iter().enumerate()
     {

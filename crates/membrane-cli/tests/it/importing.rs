@@ -201,6 +201,13 @@ fn what_is_nothing_of_kgents_is_refused_and_makes_no_keep() {
         tool.fails(code, &["import", "kgents", file], words);
         assert!(!tool.database().exists(), "{file} made a keep");
     }
+    for nothing in [&b""[..], b" \n", b"\xef\xbb\xbf"] {
+        let ran = tool.feed(&["import", "kgents", "-"], nothing);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        ran.complains_of(&["standard input is empty"]);
+        assert!(!tool.database().exists(), "nothing made a keep");
+    }
+    assert_eq!(tool.feed(&["import", "kgents", "-"], b"[]").code, Some(0));
 }
 
 #[test]
@@ -219,4 +226,20 @@ fn a_file_with_kgents_chat_tables_is_taken_in_and_stays_what_it_is() {
     assert_eq!((other.words(&id).len(), other.words(&fork).len()), (3, 2));
     assert_eq!(import(&other, old)["sessions"], json!({"created": 0, "extended": 0, "unchanged": 2}));
     assert!(before == std::fs::read(&path).unwrap(), "the old file changed");
+}
+
+#[test]
+fn documents_beside_which_a_keep_was_made_can_still_be_taken_in() {
+    let tool = Tool::new();
+    let (path, file) = universe(&tool, 3);
+    drop(file);
+    std::fs::rename(&path, tool.database()).unwrap();
+    let migrated = tool.run(&["migrate"]);
+    let word = format!("membrane import kgents {}", tool.database().display());
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    assert!(migrated.stderr.contains(&word), "{migrated:?}");
+    let report = import(&tool, tool.database().to_str().unwrap());
+    assert_eq!(report["sessions"], json!({"created": 2, "extended": 0, "unchanged": 0}));
+    assert_eq!(tool.words("s"), ["u0", "u1", "u2"]);
+    tool.ok(&["check"]);
 }

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use membrane_core::time::Timestamp;
 use rusqlite::Connection;
@@ -16,6 +16,10 @@ use crate::connection::real_path;
 
 /// How many pages are copied between two looks.
 const PAGES: i32 = 4096;
+
+/// How long another process may be in the way, and how soon that is looked at again.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Copies the database beside its file and compares the copy with it. Where the file itself is damaged, which no
 /// backup may be, the copy must say the same as it, damage included.
@@ -71,12 +75,18 @@ fn copy(from: &Connection, to: &Path) -> Result<(), String> {
     private(to).map_err(|error| error.to_string())?;
     let mut target = Connection::open(to).map_err(|error| error.to_string())?;
     let backup = Backup::new(from, &mut target).map_err(|error| error.to_string())?;
+    let mut until = Instant::now() + PATIENCE;
     loop {
         match backup.step(PAGES).map_err(|error| error.to_string())? {
             StepResult::Done => return Ok(()),
-            StepResult::More => {}
-            // Nobody else has either of them open.
-            _ => std::thread::sleep(Duration::from_millis(1)),
+            StepResult::More => until = Instant::now() + PATIENCE,
+            _ if Instant::now() < until => std::thread::sleep(PAUSE),
+            _ => {
+                let seconds = PATIENCE.as_secs();
+                return Err(format!(
+                    "another process has the database locked for {seconds} s; stop it first"
+                ));
+            }
         }
     }
 }
