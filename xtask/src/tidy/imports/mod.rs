@@ -112,6 +112,19 @@ mod tests {
     }
 
     #[test]
+    fn the_binary_starts_no_servers_of_the_machine_though_its_tests_and_the_benchmarks_may() {
+        let packages: [(&str, &[(Kind, &str)]); 3] = [
+            ("membrane-cli", &[(Kind::Normal, "membrane-testservers"), (Kind::Dev, "membrane-testservers")]),
+            ("membrane-bench", &[(Kind::Normal, "membrane-testservers")]),
+            ("membrane-testservers", &[]),
+        ];
+        assert_eq!(
+            found(&packages),
+            ["membrane-cli: normal dependency on membrane-testservers is not in the table"]
+        );
+    }
+
+    #[test]
     fn a_fenced_dependency_is_reported_directly_and_behind_another_crate() {
         let packages: [(&str, &[(Kind, &str)]); 6] = [
             ("membrane", &[(Kind::Normal, "r2d2_sqlite"), (Kind::Normal, "moka")]),

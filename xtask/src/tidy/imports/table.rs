@@ -68,6 +68,9 @@ const IO: &[&str] = &[
     "walkdir",
 ];
 
+/// Crates of ours that start programs of the machine: for tests, and for crates that are tools themselves.
+const FOR_TESTS: &[&str] = &["membrane-testservers"];
+
 const NOTHING: Rule = Rule {
     name: "",
     ours: Ours::Only(&[]),
@@ -89,6 +92,7 @@ pub(super) const TABLE: &[Rule] = &[
     Rule {
         name: "membrane-postgres",
         ours: Ours::Only(&["membrane-core", "membrane-store"]),
+        ours_in_tests: Ours::Only(&["membrane-testservers"]),
         heavy: Heavy::Only(&["tokio-postgres", "deadpool-postgres"]),
         ..NOTHING
     },
@@ -101,7 +105,7 @@ pub(super) const TABLE: &[Rule] = &[
     Rule {
         name: "membrane",
         ours: Ours::Only(&["membrane-core", "membrane-store", "membrane-responder"]),
-        ours_in_tests: Ours::Only(&["membrane-sqlite"]),
+        ours_in_tests: Ours::Only(&["membrane-sqlite", "membrane-testservers"]),
         heavy: Heavy::Only(&["moka", "redis"]),
         ..NOTHING
     },
@@ -115,6 +119,7 @@ pub(super) const TABLE: &[Rule] = &[
     Rule { name: "membrane-cli", ours: Ours::Any, heavy: Heavy::Only(&["clap"]), ..NOTHING },
     Rule { name: "membrane-bench", ours: Ours::Any, heavy: Heavy::Any, ..NOTHING },
     Rule { name: "membrane-crashtest", ours: Ours::Any, heavy: Heavy::Any, ..NOTHING },
+    Rule { name: "membrane-testservers", heavy: Heavy::Only(&["tokio-postgres"]), ..NOTHING },
     Rule { name: "xtask", ours: Ours::Any, heavy: Heavy::Any, ..NOTHING },
 ];
 
@@ -122,6 +127,10 @@ impl Rule {
     /// Whether the crate may have a dependency of this kind on the crate of ours `name`. A build script counts
     /// as the crate itself: whoever builds the one runs the other.
     pub(super) fn allows_ours(&self, name: &str, kind: Kind) -> bool {
+        let is_tool = matches!(self.heavy, Heavy::Any);
+        if FOR_TESTS.contains(&name) && kind != Kind::Dev && !is_tool {
+            return false;
+        }
         self.ours.holds(name) || (kind == Kind::Dev && self.ours_in_tests.holds(name))
     }
 
