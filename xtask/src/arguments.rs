@@ -29,8 +29,13 @@ On the way, these are quicker:
                                         the tests with `laws` in their names, with the choices of seed 7
     MEMBRANE_TEST_FULL=1                the same variable makes their campaigns run to the end
 
-Needed: cargo with rustfmt and clippy, a C compiler, git; for the test of a full disk root's rights or user
-namespaces (Linux). What is missing is named at the start. With cargo-nextest installed the tests run under it.
+    MEMBRANE_TEST_POSTGRES_URL=postgres://…
+                                        tests make their databases on that server instead of one of their own
+    MEMBRANE_TEST_POSTGRES_BIN=/…/bin   where initdb and postgres are, if not in a usual place
+
+Needed: cargo with rustfmt and clippy, a C compiler, git; PostgreSQL, PgBouncer and Redis or Valkey, which root's
+run on Debian installs by itself; for the test of a full disk root's rights or user namespaces (Linux). What is
+missing is named at the start. With cargo-nextest installed the tests run under it.
 ";
 
 /// What was asked for.

@@ -16,6 +16,7 @@ use crate::process::{git, output, shown};
 use crate::repository::root;
 use crate::runner::{Profile, Runner, Selection, Setting};
 use crate::seed;
+use crate::servers::{self, Postgres};
 use tree::Tree;
 
 pub(crate) use patch::{FOLDER, Patch, read_all};
@@ -46,7 +47,10 @@ pub(crate) fn run(options: &DefectOptions) -> Outcome {
     let again = again.trim_end();
     println!("seed {seed}; to repeat this run: {again}");
     let repeat = |failure| Failure::new(format!("{failure}\nseed {seed}; to repeat this run: {again}"));
-    let count = try_all(root, Runner::installed(root), seed, &options.names).map_err(repeat)?;
+    servers::provide(root)?;
+    let postgres = Postgres::start(root)?;
+    let count =
+        try_all(root, Runner::installed(root), seed, postgres.url(), &options.names).map_err(repeat)?;
     println!("{count}");
     count.verdict().map_err(repeat)
 }
@@ -57,7 +61,13 @@ pub(crate) fn run(options: &DefectOptions) -> Outcome {
 /// # Errors
 /// There is no such defect, its patch is misshapen, the tests fail without any defect, or something that has
 /// nothing to do with defects went wrong.
-pub(crate) fn try_all(root: &Path, runner: Runner, seed: u64, names: &[String]) -> Outcome<Count> {
+pub(crate) fn try_all(
+    root: &Path,
+    runner: Runner,
+    seed: u64,
+    postgres: Option<&str>,
+    names: &[String],
+) -> Outcome<Count> {
     let patches = chosen(read_all(root)?, names)?;
     let folder = root.join("target/defects");
     let tree = Tree::copy(root, &folder.join("tree"))?;
@@ -66,6 +76,7 @@ pub(crate) fn try_all(root: &Path, runner: Runner, seed: u64, names: &[String]) 
         target: Some(folder.join("target")),
         profile: Profile::Defects,
         seed,
+        postgres,
         loud: false,
     };
 

@@ -17,6 +17,7 @@ mod process;
 mod repository;
 mod runner;
 mod seed;
+mod servers;
 mod steps;
 mod test_command;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::junit;
 use crate::libtest::{self, Reader};
 use crate::process::{cargo, echo, failed, output, shown};
+use crate::servers::POSTGRES_URL;
 
 /// Tests that `cargo test` runs at the same time; `.config/nextest.toml` says the same.
 const N_THREADS: &str = "--test-threads=2";
@@ -47,6 +48,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) profile: Profile,
     /// What tests make their random choices from.
     pub(crate) seed: u64,
+    /// The PostgreSQL for tests that need no server of their own; the environment's if absent.
+    pub(crate) postgres: Option<&'a str>,
     /// Whether what cargo and the tests say is shown while they run, or only if it is asked for later.
     pub(crate) loud: bool,
 }
@@ -158,6 +161,9 @@ impl Setting<'_> {
             Profile::Full => command.env("MEMBRANE_TEST_FULL", "1"),
             Profile::Default | Profile::Defects => command.env_remove("MEMBRANE_TEST_FULL"),
         };
+        if let Some(url) = self.postgres {
+            command.env(POSTGRES_URL, url);
+        }
         if let Some(target) = &self.target {
             command.env("CARGO_TARGET_DIR", target);
         }
@@ -235,18 +241,30 @@ mod tests {
     use super::*;
 
     fn shown_command(runner: Runner, profile: Profile) -> String {
-        let setting =
-            Setting { folder: Path::new("."), target: Some("/t".into()), profile, seed: 7, loud: false };
+        let setting = Setting {
+            folder: Path::new("."),
+            target: Some("/t".into()),
+            profile,
+            seed: 7,
+            postgres: Some("postgres://a@b"),
+            loud: false,
+        };
         let selection =
             Selection { packages: vec!["-p".to_owned(), "core".to_owned()], names: vec!["laws".to_owned()] };
         shown(&runner.command(&setting, &selection))
     }
 
     #[test]
-    fn both_runners_get_the_packages_the_seed_and_a_locked_lock_file() {
+    fn both_runners_get_the_packages_the_seed_the_server_and_a_locked_lock_file() {
         for runner in [Runner::Nextest, Runner::Cargo] {
             let line = shown_command(runner, Profile::Default);
-            for part in ["MEMBRANE_TEST_SEED=7", "CARGO_TARGET_DIR=/t", "--locked", "-p core"] {
+            for part in [
+                "MEMBRANE_TEST_SEED=7",
+                "MEMBRANE_TEST_POSTGRES_URL=postgres://a@b",
+                "CARGO_TARGET_DIR=/t",
+                "--locked",
+                "-p core",
+            ] {
                 assert!(line.contains(part), "{part} in {line}");
             }
             assert!(!line.contains("MEMBRANE_TEST_FULL"), "{line}");

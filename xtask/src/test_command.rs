@@ -14,6 +14,7 @@ use crate::process::{cargo, run as run_command};
 use crate::repository::{Snapshot, revision, root};
 use crate::runner::{Profile, Report, Runner, Selection, Setting, run_doctests};
 use crate::seed;
+use crate::servers::{self, Postgres};
 use crate::steps::Steps;
 
 /// Runs everything and says what came of it. The last line of a good run is `N passed, 0 failed`.
@@ -25,8 +26,15 @@ pub(crate) fn run(options: TestOptions) -> Outcome {
     let again = format!("cargo xtask test{} --seed {seed}", if options.full { " --full" } else { "" });
     println!("seed {seed}; to repeat this run: {again}");
 
-    let mut run =
-        Run { root: root(), full: options.full, seed, revision: None, n_passed: 0, campaigns: vec![] };
+    let mut run = Run {
+        root: root(),
+        full: options.full,
+        seed,
+        revision: None,
+        postgres: None,
+        n_passed: 0,
+        campaigns: vec![],
+    };
     let mut steps = Steps::default();
     let outcome = run.all(&mut steps);
     println!("\n{}", steps.summary());
@@ -49,6 +57,8 @@ struct Run {
     seed: u64,
     /// What is tested; unknown until git was found.
     revision: Option<String>,
+    /// For all tests, once it is started.
+    postgres: Option<Postgres>,
     /// Tests that passed so far.
     n_passed: u64,
     /// What campaigns reported so far.
@@ -59,6 +69,7 @@ impl Run {
     fn all(&mut self, steps: &mut Steps) -> Outcome {
         let root = &self.root.clone();
         steps.step("needs", || needs::check(root, &root.join("target/xtask")))?;
+        steps.step("servers", || servers::provide(root))?;
         self.revision = Some(revision(root)?);
         let before = Snapshot::take(root)?;
 
@@ -83,6 +94,7 @@ impl Run {
         })?;
         let runner = Runner::installed(root);
         steps.step("tidy", || self.tidy(runner))?;
+        self.postgres = Some(steps.step("postgresql", || Postgres::start(root))?);
         steps.step("tests", || self.tests(runner))?;
         steps.step("doctests", || {
             let report = run_doctests(&self.setting())?;
@@ -124,14 +136,25 @@ impl Run {
     }
 
     fn defects(&mut self, runner: Runner) -> Outcome {
-        let count = defects::try_all(&self.root, runner, self.seed, &[])?;
+        let count = defects::try_all(&self.root, runner, self.seed, self.postgres_url(), &[])?;
         self.campaigns.push(count.to_string());
         count.verdict()
     }
 
     fn setting(&self) -> Setting<'_> {
         let profile = if self.full { Profile::Full } else { Profile::Default };
-        Setting { folder: &self.root, target: None, profile, seed: self.seed, loud: true }
+        Setting {
+            folder: &self.root,
+            target: None,
+            profile,
+            seed: self.seed,
+            postgres: self.postgres_url(),
+            loud: true,
+        }
+    }
+
+    fn postgres_url(&self) -> Option<&str> {
+        self.postgres.as_ref().and_then(Postgres::url)
     }
 
     /// Takes over the counts and campaigns of a report.
@@ -163,7 +186,15 @@ mod tests {
     use super::*;
 
     fn fresh_run() -> Run {
-        Run { root: root(), full: false, seed: 7, revision: None, n_passed: 0, campaigns: vec![] }
+        Run {
+            root: root(),
+            full: false,
+            seed: 7,
+            revision: None,
+            postgres: None,
+            n_passed: 0,
+            campaigns: vec![],
+        }
     }
 
     #[test]

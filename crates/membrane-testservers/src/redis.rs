@@ -13,6 +13,7 @@ use rustix::process::Signal;
 
 use crate::error::ServerError;
 use crate::net::{check_socket_folder, on_free_port};
+use crate::postgres::url::encoded;
 use crate::process::Server;
 use crate::programs;
 use crate::resp::{PATIENCE, ask};
@@ -83,7 +84,7 @@ impl Redis {
     /// Where a client finds it.
     pub fn url(&self) -> String {
         match &self.options.password {
-            Some(password) => format!("redis://:{}@127.0.0.1:{}", password, self.port),
+            Some(password) => format!("redis://:{}@127.0.0.1:{}", encoded(password), self.port),
             None => format!("redis://127.0.0.1:{}", self.port),
         }
     }

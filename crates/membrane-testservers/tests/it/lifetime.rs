@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use membrane_testservers::Postgres;
+
 /// The program of this crate, serving PostgreSQL, and the port of that.
 fn serving() -> (Child, u16) {
     let mut owner = Command::new(env!("CARGO_BIN_EXE_membrane-testservers"))
@@ -46,6 +48,36 @@ fn wait_until_gone(port: u16) {
 #[test]
 fn a_server_goes_with_its_owner_when_that_is_killed() {
     let (mut owner, port) = serving();
+    assert!(is_there(port));
+    owner.kill().expect("it is running");
+    owner.wait().expect("it is ours");
+    wait_until_gone(port);
+}
+
+#[test]
+fn a_server_that_stands_still_goes_with_its_owner_too() {
+    const ROLE: &str = "MEMBRANE_TEST_ROLE";
+    const NAME: &str = "lifetime::a_server_that_stands_still_goes_with_its_owner_too";
+    #[expect(clippy::disallowed_methods, reason = "it tells the second process of this test from the first")]
+    if std::env::var_os(ROLE).is_some() {
+        let postgres = Postgres::start().expect("PostgreSQL is installed");
+        postgres.pause().expect("it is running");
+        println!("\npaused {}", postgres.port());
+        std::io::stdin().read_line(&mut String::new()).expect("it is piped");
+        return;
+    }
+    let mut owner = Command::new(std::env::current_exe().expect("it is running"))
+        .args(["--exact", NAME, "--nocapture"])
+        .env(ROLE, "owner")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it is this program");
+    let lines = BufReader::new(owner.stdout.take().expect("it is piped")).lines();
+    let port = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("paused ")?.parse().ok())
+        .expect("it says its port");
     assert!(is_there(port));
     owner.kill().expect("it is running");
     owner.wait().expect("it is ours");

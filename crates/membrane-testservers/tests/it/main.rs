@@ -2,7 +2,9 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod lifetime;
+mod pgbouncer;
 mod postgres;
+mod redis;
 
 /// A client that is connected, and whose connection ends with it.
 pub async fn connect(url: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
