@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+/// What every server writes to its log if somebody else listens on its port.
+pub(crate) const TAKEN_PORT: &str = "Address already in use";
+
 /// Why a server could not be started, or did not do as it was told.
 #[derive(Debug, Error)]
 pub enum ServerError {
@@ -83,7 +86,7 @@ impl ServerError {
 
     /// Whether a server did not come up because somebody else had taken its port meanwhile.
     pub(crate) fn is_taken_port(&self) -> bool {
-        matches!(self, Self::NotReady { log, .. } if log.contains("Address already in use"))
+        matches!(self, Self::NotReady { log, .. } if log.contains(TAKEN_PORT))
     }
 }
 

@@ -41,21 +41,9 @@ impl PgBouncer {
     /// # Errors
     /// PgBouncer is not installed, or does not come up.
     pub fn start(postgres_url: &str, mode: PoolMode) -> Result<Self, ServerError> {
-        let program = programs::pgbouncer()?;
         let behind = Url::parse("the URL for PgBouncer", postgres_url)?;
-        let server = Server::new("PgBouncer", Signal::KILL)?;
-        let folder = server.folder();
-        check_socket_folder(folder.path())?;
-        let quote = |text: &str| text.replace('"', "\"\"");
-        let password = behind.password.as_deref().unwrap_or_default();
-        folder.write("users.txt", &format!("\"{}\" \"{}\"\n", quote(&behind.user), quote(password)))?;
-        let port = on_free_port(|port| {
-            let settings = folder.write("pgbouncer.ini", &settings(&behind, &server, mode, port))?;
-            let socket = folder.path().join(format!(".s.PGSQL.{port}"));
-            let mut command = Command::new(&program);
-            server.start(command.arg(settings), || accepts_login(&socket, &behind.user, OWN_DATABASE))?;
-            Ok(port)
-        })?;
+        let server = prepare(&behind)?;
+        let port = on_free_port(|port| launch(&server, &behind, mode, port).map(|()| port))?;
         let login = Url::local(&behind.user, behind.password.as_deref(), port, &behind.database);
         Ok(Self { server, port, login })
     }
@@ -101,6 +89,24 @@ impl PoolMode {
     }
 }
 
+/// A folder with whom it lets in.
+fn prepare(behind: &Url) -> Result<Server, ServerError> {
+    let server = Server::new("PgBouncer", Signal::KILL)?;
+    check_socket_folder(server.folder().path())?;
+    let quote = |text: &str| text.replace('"', "\"\"");
+    let password = behind.password.as_deref().unwrap_or_default();
+    server.folder().write("users.txt", &format!("\"{}\" \"{}\"\n", quote(&behind.user), quote(password)))?;
+    Ok(server)
+}
+
+fn launch(server: &Server, behind: &Url, mode: PoolMode, port: u16) -> Result<(), ServerError> {
+    let mut command = Command::new(programs::pgbouncer()?);
+    let folder = server.folder();
+    command.arg(folder.write("pgbouncer.ini", &settings(behind, server, mode, port))?);
+    let socket = folder.path().join(format!(".s.PGSQL.{port}"));
+    server.start(&mut command, || accepts_login(&socket, &behind.user, OWN_DATABASE))
+}
+
 fn settings(behind: &Url, server: &Server, mode: PoolMode, port: u16) -> String {
     let folder = server.folder().path().display();
     let quote = |text: &str| text.replace('\'', "''");
@@ -125,4 +131,15 @@ fn settings(behind: &Url, server: &Server, mode: PoolMode, port: u16) -> String 
         user = behind.user,
         mode = mode.name(),
     )
+}
+
+#[test]
+fn a_port_that_was_taken_is_noticed_though_the_socket_works() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = other.local_addr().expect("it is bound").port();
+    let behind = Url::local("me", None, 1, "db");
+    let server = prepare(&behind).expect("a folder can be made");
+    let error = launch(&server, &behind, PoolMode::Session, port).expect_err("somebody listens there");
+    assert!(error.is_taken_port() && error.to_string().contains("could not listen"), "{error}");
+    assert!(!server.is_running().expect("it is ours"));
 }

@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt as _;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::error::ServerError;
+use crate::error::{ServerError, TAKEN_PORT};
 use crate::folder::Folder;
 use crate::guard::Guard;
 use crate::table;
@@ -89,7 +89,12 @@ impl Server {
         let why = loop {
             // An error is an answer, too: it does not listen yet.
             if matches!(is_ready(), Ok(true)) {
-                return Ok(());
+                // PgBouncer is content with its socket.
+                if !self.log_since(log_start).contains(TAKEN_PORT) {
+                    return Ok(());
+                }
+                self.finish(&mut state, Signal::KILL)?;
+                break "could not listen on its port".to_owned();
             }
             if let Some(status) = self.ended(&mut state)? {
                 break format!("ended at its start ({status})");

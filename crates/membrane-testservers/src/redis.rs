@@ -170,3 +170,13 @@ fn is_ready(answer: io::Result<String>) -> bool {
         Err(error) => error.to_string().starts_with("NOAUTH"),
     }
 }
+
+#[test]
+fn a_port_that_was_taken_is_noticed() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = other.local_addr().expect("it is bound").port();
+    let redis = Redis::start().expect("Redis or Valkey is installed");
+    redis.stop().expect("it is running");
+    let error = redis.launch(port).expect_err("somebody listens there");
+    assert!(error.is_taken_port() && error.to_string().contains("ended at its start"), "{error}");
+}

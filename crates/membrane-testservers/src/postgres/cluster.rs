@@ -191,3 +191,13 @@ fn launch(server: &Server, programs: &Path, port: u16) -> Result<(), ServerError
     let socket = folder.join(format!(".s.PGSQL.{port}"));
     server.start(&mut command, || accepts_login(&socket, SUPERUSER, SUPERUSER))
 }
+
+#[test]
+fn a_port_that_was_taken_is_noticed() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = other.local_addr().expect("it is bound").port();
+    let postgres = Postgres::start().expect("PostgreSQL is installed");
+    postgres.stop().expect("it is running");
+    let error = launch(&postgres.server, &postgres.programs, port).expect_err("somebody listens there");
+    assert!(error.is_taken_port() && error.to_string().contains("ended at its start"), "{error}");
+}
