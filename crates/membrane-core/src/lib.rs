@@ -16,6 +16,7 @@ pub mod checkpoint;
 pub mod crystal;
 pub mod diff;
 pub mod error;
+pub mod event;
 pub mod evidence;
 pub mod history;
 pub mod ids;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use membrane_store::events::EventBell;
 use membrane_store::{StoreError, StoreGauges};
 use tokio::sync::{mpsc, oneshot};
 
@@ -75,14 +76,18 @@ impl Desk {
 
 impl WriteQueue {
     /// Starts the writer's thread; it opens and migrates the file before this returns.
-    pub(crate) async fn start(options: &SqliteOptions, meters: &Meters) -> Result<Self, OpenError> {
+    pub(crate) async fn start(
+        options: &SqliteOptions,
+        meters: &Meters,
+        bell: Arc<EventBell>,
+    ) -> Result<Self, OpenError> {
         let (requests, inbox) = mpsc::channel(options.queue_len.max(1));
         let (opened, is_open) = oneshot::channel();
         let patience = options.busy_timeout;
         let (options, meters) = (options.clone(), meters.clone());
         std::thread::Builder::new()
             .name("membrane-writer".to_owned())
-            .spawn(move || match Writer::open(&options, meters) {
+            .spawn(move || match Writer::open(&options, meters, bell) {
                 Ok(mut writer) => {
                     let upgrade = writer.take_upgrade();
                     let max_batch = writer.max_batch();

@@ -3,6 +3,7 @@
 use membrane_core::checkpoint::{Checkpoint, CheckpointKind};
 use membrane_core::crystal::Crystal;
 use membrane_core::error::ValueError;
+use membrane_core::event::{Event, EventKind, EventSeq};
 use membrane_core::evidence::LegacyTotals;
 use membrane_core::history::Cut;
 use membrane_core::ids::{CheckpointId, HistoryId, SessionId};
@@ -169,5 +170,15 @@ pub(crate) fn crystal(row: &Row<'_>) -> Result<Crystal, RowError> {
         final_evidence: Json::parse("final evidence", maybe_text(row, 5)?.unwrap_or("{}"))?,
         final_turn_count: unsigned(row.get(6)?),
         created_at: Timestamp::parse(text(row, 7)?)?,
+    })
+}
+
+/// `seq, kind, session_id, version` as an event.
+pub(crate) fn event(row: &Row<'_>) -> Result<Event, RowError> {
+    Ok(Event {
+        seq: EventSeq(unsigned(row.get(0)?)),
+        kind: EventKind::parse(text(row, 1)?)?,
+        session: SessionId::from_stored(text(row, 2)?),
+        version: unsigned(row.get(3)?),
     })
 }

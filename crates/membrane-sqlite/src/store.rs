@@ -8,12 +8,14 @@ use async_trait::async_trait;
 use membrane_core::branches::BranchNode;
 use membrane_core::checkpoint::Checkpoint;
 use membrane_core::crystal::Crystal;
+use membrane_core::event::EventSeq;
 use membrane_core::history::{Cut, History, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
+use membrane_store::events::{EventBell, EventBounds, EventPage};
 use membrane_store::{Change, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
 use rusqlite::{Connection, OpenFlags};
 
@@ -38,6 +40,7 @@ pub struct SqliteStore {
     queue: WriteQueue,
     readers: Readers,
     instances: Arc<Instances>,
+    bell: Arc<EventBell>,
     meters: Meters,
     options: SqliteOptions,
 }
@@ -51,10 +54,11 @@ impl SqliteStore {
     /// [`OpenError`]; the file is then as it was.
     pub async fn open(options: SqliteOptions) -> Result<Self, OpenError> {
         let meters = Meters::new();
-        let queue = WriteQueue::start(&options, &meters).await?;
+        let bell = Arc::new(EventBell::default());
+        let queue = WriteQueue::start(&options, &meters, Arc::clone(&bell)).await?;
         let readers = Readers::start(&options)?;
         let instances = Arc::new(Instances::beside(&options));
-        Ok(Self { queue, readers, instances, meters, options })
+        Ok(Self { queue, readers, instances, bell, meters, options })
     }
 
     /// What opening the file did, if it was a kgents V1 file.
@@ -211,6 +215,23 @@ impl Store for SqliteStore {
         self.with_instances(move |instances| instances.list_dead(&among)).await
     }
 
+    async fn list_events(&self, after: EventSeq, limit: u32) -> Result<EventPage, StoreError> {
+        let (page, newest) =
+            self.readers.read_short(move |conn| read::events::list(conn, after, limit)).await?;
+        // It may be of another process, and then nobody here was told of it.
+        self.bell.ring(newest);
+        Ok(page)
+    }
+
+    async fn event_bounds(&self) -> Result<EventBounds, StoreError> {
+        self.readers.read_short(read::events::bounds).await
+    }
+
+    async fn wait_for_events(&self, after: EventSeq) -> Result<(), StoreError> {
+        let look = || async { self.event_bounds().await.map(|bounds| bounds.newest) };
+        self.bell.wait_and_look(after, look).await
+    }
+
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         let path = self.options.path.clone();
         self.readers.read(move |conn| read::stats::stats(conn, &path)).await
@@ -229,6 +250,7 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        self.bell.close();
         self.readers.close().await;
         let closed = self.queue.close().await;
         // Last, so that nobody takes over what is still being written.

@@ -1,14 +1,17 @@
 //! The writer: one connection, one transaction for all changes that are waiting. Who may use it when is in
 //! `queue.rs`.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use membrane_core::event::EventSeq;
+use membrane_store::events::EventBell;
 use membrane_store::{Receipt, StoreError};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::apply::{self, Prepared};
+use crate::apply::{self, Prepared, Telling};
 use crate::connection::{Patience, make_folder, make_writer, open_to_look, refuse_read_only, wait_politely};
 use crate::counts::{Counts, Totals};
 use crate::error::{Doing, OpenError, ends_transaction, held};
@@ -81,6 +84,9 @@ pub(crate) struct Writer {
     /// How long the connection waits for another process.
     patience: Patience,
     counts: Counts,
+    /// The newest event of the transaction under way.
+    newest_event: Cell<Option<EventSeq>>,
+    bell: Arc<EventBell>,
     meters: Meters,
     /// What opening it did to an old file.
     upgrade: Option<Upgrade>,
@@ -88,7 +94,11 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Opens and migrates the file.
-    pub(crate) fn open(options: &SqliteOptions, meters: Meters) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        options: &SqliteOptions,
+        meters: Meters,
+        bell: Arc<EventBell>,
+    ) -> Result<Self, OpenError> {
         make_folder(options)?;
         let mut conn = open_to_look(options, OpenFlags::SQLITE_OPEN_CREATE)?;
         let contents = inspect_in_snapshot(&conn, &options.path)?;
@@ -120,6 +130,8 @@ impl Writer {
             busy_timeout: options.busy_timeout,
             patience,
             counts,
+            newest_event: Cell::new(None),
+            bell,
             meters,
             upgrade,
         })
@@ -201,6 +213,7 @@ impl Writer {
             execute(&self.conn, "ROLLBACK")?;
         }
         execute(&self.conn, "BEGIN IMMEDIATE")?;
+        self.newest_event.set(None);
         let begun = self.counts.begin(&self.conn).map_err(Failure::from);
         let done = begun.and_then(|()| {
             changes.iter().map(|change| self.apply(change, undo)).collect::<Result<Vec<_>, _>>()
@@ -208,6 +221,9 @@ impl Writer {
         let done = done.and_then(|outcomes| {
             execute(&self.conn, "COMMIT")?;
             self.counts.keep();
+            if let Some(newest) = self.newest_event.get() {
+                self.bell.ring(newest);
+            }
             self.meters.note_batch(changes.len());
             Ok(outcomes)
         });
@@ -241,9 +257,12 @@ impl Writer {
             execute(&self.conn, "SAVEPOINT change")?;
         }
         let changes_before = self.conn.total_changes();
-        let outcome = apply::apply(&self.conn, change).map(|(receipt, tally)| {
-            self.counts.add(tally);
-            receipt
+        let outcome = apply::apply(&self.conn, change, Telling::Events).map(|applied| {
+            self.counts.add(applied.tally);
+            if applied.newest_event.is_some() {
+                self.newest_event.set(applied.newest_event);
+            }
+            applied.receipt
         });
         match (outcome, undo) {
             (Err(error), _) if ends_transaction(&error) => Err(Failure::Whole(error)),

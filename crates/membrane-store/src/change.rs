@@ -308,6 +308,42 @@ pub enum Write {
         /// Keys made before this go.
         before: Timestamp,
     },
+    /// Forgets the oldest events, at most [`crate::events::FORGET_AT_ONCE`] of them. Their numbers are not used
+    /// again, even if none is left.
+    ForgetEvents {
+        /// Events of changes before this go.
+        before: Timestamp,
+        /// How many may stay, the newest ones.
+        keep: u64,
+    },
+}
+
+impl Write {
+    /// The session that the write names itself. One of a run, of a signal or of old things names none.
+    pub fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::CreateSession { session, .. } => Some(&session.id),
+            Self::AppendTurns { session, .. }
+            | Self::MoveSession { session, .. }
+            | Self::PatchSession { session, .. }
+            | Self::MarkMerged { session, .. }
+            | Self::DeleteSession { session }
+            | Self::CreateCheckpoint { session, .. }
+            | Self::DeleteCheckpoint { session, .. }
+            | Self::SetPast { session, .. } => Some(session),
+            Self::SaveCrystal(crystal) => Some(&crystal.session),
+            Self::BeginRun { run, .. } => Some(&run.session),
+            Self::AddSignal { .. }
+            | Self::KeepOldRow(_)
+            | Self::AppendPieces { .. }
+            | Self::RenewLease { .. }
+            | Self::SuspendRun { .. }
+            | Self::ResumeRun { .. }
+            | Self::FinishRun { .. }
+            | Self::ForgetKeys { .. }
+            | Self::ForgetEvents { .. } => None,
+        }
+    }
 }
 
 /// What an old file knew of a session that follows from nothing else.

@@ -25,6 +25,7 @@ pub mod change;
 pub mod codec;
 pub mod conformance;
 pub mod error;
+pub mod events;
 pub mod kgents;
 pub mod memory;
 pub mod stats;
@@ -36,6 +37,7 @@ use async_trait::async_trait;
 use membrane_core::branches::BranchNode;
 use membrane_core::checkpoint::Checkpoint;
 use membrane_core::crystal::Crystal;
+use membrane_core::event::EventSeq;
 use membrane_core::history::{Cut, History, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
@@ -45,6 +47,7 @@ use membrane_core::turn::KeptTurn;
 
 pub use change::{Change, IdempotencyKey, Receipt, Requirement, SessionStamp, Write};
 pub use error::{StoreError, Subject};
+pub use events::{EventBounds, EventPage};
 pub use kgents::OldRow;
 pub use stats::StoreStats;
 
@@ -176,6 +179,27 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Those of `among` that no store on this data holds, in the order given. One that was never held is
     /// among them; one that was killed is, as soon as its process is gone.
     async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError>;
+
+    /// Events after a place, oldest first, at most `limit`. None are there that a later call could put before those
+    /// that an earlier one gave: who goes on after the last one he was given sees each event once.
+    ///
+    /// [`EventPage::Reset`] if events after that place may have been forgotten, or the place is not one of this data's.
+    async fn list_events(&self, after: EventSeq, limit: u32) -> Result<EventPage, StoreError>;
+
+    /// The places from which events can be followed. The newest one is where to begin for who wants only what
+    /// comes from now on: whatever is read after this call and is not up to date gets an event.
+    async fn event_bounds(&self) -> Result<EventBounds, StoreError>;
+
+    /// Waits until there may be events after a place: at once if there are, else until the next commit that makes
+    /// one, by this store or, within a second, by another process on the same data. To be followed by
+    /// [`Store::list_events`], which may find nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] as soon as the store is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: the next call tells of the same events.
+    async fn wait_for_events(&self, after: EventSeq) -> Result<(), StoreError>;
 
     /// How much there is. May scan; not for a hot path.
     async fn stats(&self) -> Result<StoreStats, StoreError>;

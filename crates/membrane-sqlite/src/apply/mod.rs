@@ -4,6 +4,7 @@
 //! history (counts, totals, evidence) is derived here, in the same transaction.
 
 mod checkpoints;
+mod events;
 mod keys;
 mod moves;
 mod past;
@@ -15,6 +16,7 @@ mod sessions;
 mod signals;
 mod turns;
 
+use membrane_core::event::EventSeq;
 use membrane_core::turn::Turn;
 use membrane_store::{Change, Receipt, StoreError, Write};
 use rusqlite::Connection;
@@ -50,14 +52,32 @@ impl Prepared {
     }
 }
 
-/// Applies one change, and says what it added to the rows that are counted. On an error the caller takes
-/// back what was written.
-pub(crate) fn apply(conn: &Connection, prepared: &Prepared) -> Result<(Receipt, Tally), StoreError> {
+/// A change that was applied.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    pub(crate) receipt: Receipt,
+    /// What it added to the rows that are counted.
+    pub(crate) tally: Tally,
+    /// The newest event that it made.
+    pub(crate) newest_event: Option<EventSeq>,
+}
+
+/// Whether readers are to follow a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// Its events are kept.
+    Events,
+    /// It makes none: nobody can have followed a file that is only being made.
+    Nothing,
+}
+
+/// Applies one change. On an error the caller takes back what was written.
+pub(crate) fn apply(conn: &Connection, prepared: &Prepared, telling: Telling) -> Result<Applied, StoreError> {
     let change = &prepared.change;
     if let Some(key) = &change.key
         && let Some(receipt) = keys::replay(conn, key, change.now)?
     {
-        return Ok((receipt, Tally::default()));
+        return Ok(Applied { receipt, tally: Tally::default(), newest_event: None });
     }
     let mut tx = Tx::new(conn, change.now);
     for requirement in &change.require {
@@ -73,7 +93,11 @@ pub(crate) fn apply(conn: &Connection, prepared: &Prepared) -> Result<(Receipt, 
         receipt.result.clone_from(&key.result);
         keys::remember(&tx, key, &receipt.sessions)?;
     }
-    Ok((receipt, tx.tally))
+    let newest_event = match telling {
+        Telling::Events => events::keep(&mut tx)?,
+        Telling::Nothing => None,
+    };
+    Ok(Applied { receipt, tally: tx.tally, newest_event })
 }
 
 fn carry_out(tx: &mut Tx<'_>, write: &Write, measured: &[MeasuredTurn]) -> Result<(), StoreError> {
@@ -85,21 +109,45 @@ fn carry_out(tx: &mut Tx<'_>, write: &Write, measured: &[MeasuredTurn]) -> Resul
         Write::MoveSession { session, to, leave } => moves::move_session(tx, session, *to, leave),
         Write::PatchSession { session, patch } => sessions::patch(tx, session, patch),
         Write::MarkMerged { session, into } => sessions::mark_merged(tx, session, into),
-        Write::DeleteSession { session } => sessions::delete(tx, session),
+        Write::DeleteSession { session } => {
+            let version = sessions::delete(tx, session)?;
+            tx.events.note_deleted(session, version);
+            Ok(())
+        }
         Write::CreateCheckpoint { id, session, name, cut } => {
             checkpoints::create(tx, id, session, name.as_deref(), *cut)
         }
         Write::DeleteCheckpoint { session, id } => checkpoints::delete(tx, session, id),
-        Write::AddSignal { at, signal } => signals::add(tx, *at, signal),
+        Write::AddSignal { at, signal } => {
+            signals::add(tx, *at, signal)?.iter().for_each(|session| tx.events.note(write, session));
+            Ok(())
+        }
         Write::SetPast { session, past } => past::set(tx, session, past),
         Write::KeepOldRow(row) => past::keep(tx, row),
         Write::SaveCrystal(crystal) => checkpoints::save_crystal(tx, crystal),
         Write::BeginRun { run, lease_for } => runs::begin(tx, run, *lease_for),
         Write::AppendPieces { run, pieces } => runs::append_pieces(tx, run, pieces),
         Write::RenewLease { run, lease_for } => runs::renew(tx, run, *lease_for),
-        Write::SuspendRun { run } => runs::suspend(tx, run),
-        Write::ResumeRun { run, lease, lease_for } => runs::resume(tx, run, lease, *lease_for),
-        Write::FinishRun { run, turn } => runs::finish(tx, run, turn, measured),
+        Write::SuspendRun { run } => {
+            let session = runs::suspend(tx, run)?;
+            tx.events.note(write, &session);
+            Ok(())
+        }
+        Write::ResumeRun { run, lease, lease_for } => {
+            let session = runs::resume(tx, run, lease, *lease_for)?;
+            tx.events.note(write, &session);
+            Ok(())
+        }
+        Write::FinishRun { run, turn } => {
+            let session = runs::finish(tx, run, turn, measured)?;
+            tx.events.note(write, &session);
+            Ok(())
+        }
         Write::ForgetKeys { before } => keys::forget(tx, *before),
+        Write::ForgetEvents { before, keep } => events::forget(tx, *before, *keep),
+    }?;
+    if let Some(session) = write.session() {
+        tx.events.note(write, session);
     }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use membrane_core::ids::{HistoryId, SegmentId, SessionId};
 use membrane_core::state::State;
 use membrane_core::time::Timestamp;
 use membrane_core::turn::Totals;
+use membrane_store::events::ChangeEvents;
 use membrane_store::{SessionStamp, StoreError, Subject, codec};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -97,6 +98,8 @@ pub(crate) struct Tx<'conn> {
     pub(crate) created: Vec<SessionId>,
     /// What it added to the rows that are counted.
     pub(crate) tally: Tally,
+    /// What readers are told of it.
+    pub(crate) events: ChangeEvents,
 }
 
 impl<'conn> Tx<'conn> {
@@ -109,6 +112,7 @@ impl<'conn> Tx<'conn> {
             n_written: 0,
             created: Vec::new(),
             tally: Tally::default(),
+            events: ChangeEvents::default(),
         }
     }
 

@@ -140,23 +140,24 @@ pub(super) fn renew(tx: &Tx<'_>, run: &RunId, lease_for: Duration) -> Result<(),
     if renewed == 0 { Err(StoreError::not_found(Subject::Run, run)) } else { Ok(()) }
 }
 
-/// The run waits for a tool and holds no lease.
-pub(super) fn suspend(tx: &mut Tx<'_>, run: &RunId) -> Result<(), StoreError> {
+/// The run waits for a tool and holds no lease. Gives its session.
+pub(super) fn suspend(tx: &mut Tx<'_>, run: &RunId) -> Result<SessionId, StoreError> {
     let session = get(tx.conn, run)?.session;
     tx.conn
         .prepare_cached("UPDATE runs SET phase = 'awaiting_tool', lease_until = NULL WHERE id = ?1")
         .and_then(|mut statement| statement.execute([run.as_str()]))
         .doing("suspend a run")?;
-    tx.set_state(&session, State::AwaitingTool)
+    tx.set_state(&session, State::AwaitingTool)?;
+    Ok(session)
 }
 
-/// The run goes on under a new lease.
+/// The run goes on under a new lease. Gives its session.
 pub(super) fn resume(
     tx: &mut Tx<'_>,
     run: &RunId,
     lease: &Lease,
     lease_for: Duration,
-) -> Result<(), StoreError> {
+) -> Result<SessionId, StoreError> {
     let session = get(tx.conn, run)?.session;
     tx.conn
         .prepare_cached(
@@ -172,23 +173,25 @@ pub(super) fn resume(
             ])
         })
         .doing("resume a run")?;
-    tx.set_state(&session, State::Processing)
+    tx.set_state(&session, State::Processing)?;
+    Ok(session)
 }
 
-/// Ends a run: its turn is appended, the run and its log go.
+/// Ends a run: its turn is appended, the run and its log go. Gives its session.
 pub(super) fn finish(
     tx: &mut Tx<'_>,
     run: &RunId,
     turn: &Turn,
     measured: &[MeasuredTurn],
-) -> Result<(), StoreError> {
+) -> Result<SessionId, StoreError> {
     let session = get(tx.conn, run)?.session;
     tx.conn
         .prepare_cached("DELETE FROM runs WHERE id = ?1")
         .and_then(|mut statement| statement.execute([run.as_str()]))
         .doing("finish a run")?;
     tx.set_state(&session, State::Idle)?;
-    turns::append(tx, &session, std::slice::from_ref(turn), measured)
+    turns::append(tx, &session, std::slice::from_ref(turn), measured)?;
+    Ok(session)
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -192,13 +192,13 @@ pub(super) fn mark_merged(tx: &mut Tx<'_>, id: &SessionId, into: &SessionId) -> 
     Ok(())
 }
 
-/// Deletes a session and every turn that nothing else reaches.
-pub(super) fn delete(tx: &mut Tx<'_>, id: &SessionId) -> Result<(), StoreError> {
+/// Deletes a session and every turn that nothing else reaches. Gives the version that it had.
+pub(super) fn delete(tx: &mut Tx<'_>, id: &SessionId) -> Result<u64, StoreError> {
     let doing = "delete a session";
     let conn = tx.conn;
     tx.flush()?;
     let record = tx.record(id)?;
-    let (number, cut) = (record.number, record.cut);
+    let (number, cut, version) = (record.number, record.cut, record.version);
     let family = family_of(conn, number)?;
     let mut doomed = purge::Candidates::default();
     doomed.add_cut(conn, cut)?;
@@ -228,7 +228,8 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: &SessionId) -> Result<(), StoreError> 
     past::forget(conn, id)?;
     tx.dismiss(id);
     tx.tally.sessions -= 1;
-    doomed.purge(conn, &mut tx.tally)
+    doomed.purge(conn, &mut tx.tally)?;
+    Ok(version)
 }
 
 /// Old files may hold tables of others whose rows refer to sessions; kgents did not switch foreign keys on.

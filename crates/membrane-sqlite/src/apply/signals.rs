@@ -11,8 +11,8 @@ use crate::apply::record::{Dirty, Tx};
 use crate::error::Doing;
 use crate::rows;
 
-/// Adds a signal; the newest one counts.
-pub(super) fn add(tx: &mut Tx<'_>, at: TurnRef, signal: &Signal) -> Result<(), StoreError> {
+/// Adds a signal; the newest one counts. Gives the sessions that see the turn.
+pub(super) fn add(tx: &mut Tx<'_>, at: TurnRef, signal: &Signal) -> Result<Vec<SessionId>, StoreError> {
     let doing = "add a signal";
     let conn = tx.conn;
     let key = params![at.segment.0, at.position];
@@ -48,17 +48,18 @@ pub(super) fn add(tx: &mut Tx<'_>, at: TurnRef, signal: &Signal) -> Result<(), S
             .and_then(|mut statement| statement.execute(key))
             .doing(doing)?
     };
+    tx.flush()?;
+    let sessions = holders(tx, at)?;
     if change == 0 {
-        return Ok(());
+        return Ok(sessions);
     }
     let step = if is_flipped(observes, Some(signal.kind)) { 1 } else { -1 };
-    tx.flush()?;
-    for session in holders(tx, at)? {
-        let record = tx.record(&session)?;
+    for session in &sessions {
+        let record = tx.record(session)?;
         record.flipped += step;
         record.mark(Dirty::InPlace);
     }
-    Ok(())
+    Ok(sessions)
 }
 
 /// The sessions that see the turn.

@@ -53,7 +53,7 @@ pub(super) fn name(row: &Row<'_>) -> rusqlite::Result<String> {
     })
 }
 
-/// Sessions, checkpoints, crystals, runs, pieces and keys that cannot be read.
+/// Sessions, checkpoints, crystals, runs, pieces, keys and events that cannot be read.
 pub(super) fn values(conn: &Connection, report: &mut CheckReport) -> rusqlite::Result<()> {
     let mut unreadable = |what: &str, row: &Row<'_>, error: RowError| -> rusqlite::Result<()> {
         let problem = problem(error)?;
@@ -78,6 +78,12 @@ pub(super) fn values(conn: &Connection, report: &mut CheckReport) -> rusqlite::R
     each(conn, "SELECT route || ' ' || key, stamps_json FROM idempotency_keys", |row| {
         let read = rows::text(row, 1).and_then(|text| Ok(codec::decode_stamps(text)?));
         read.map_or_else(|error| unreadable("idempotency key", row, error), |_| Ok(()))
+    })?;
+    // The oldest is a mark that nobody reads.
+    let events = "SELECT seq, kind, session_id, version FROM events \
+                  WHERE seq > (SELECT min(seq) FROM events)";
+    each(conn, events, |row| {
+        rows::event(row).map_or_else(|error| unreadable("event", row, error), |_| Ok(()))
     })
 }
 

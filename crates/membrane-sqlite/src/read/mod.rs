@@ -1,6 +1,7 @@
 //! Reading back. Every function runs inside one snapshot of a reader's (or the writer's) connection.
 
 pub(crate) mod checkpoints;
+pub(crate) mod events;
 pub(crate) mod histories;
 pub(crate) mod lists;
 pub(crate) mod old_rows;

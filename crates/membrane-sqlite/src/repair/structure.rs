@@ -8,8 +8,9 @@ use super::run::Log;
 use crate::check::SchemaState;
 use crate::error::Doing;
 
-/// The one table whose content follows from others.
-const DERIVED_TABLE: &str = "flipped_turns";
+/// Tables that can be made again empty: the content of the one follows from others, and who followed the other is told
+/// to start over.
+const REPLACEABLE_TABLES: [&str; 2] = ["flipped_turns", "events"];
 
 /// Makes what is missing again and puts indexes in order. What SQLite refuses (two rows where one may be) stays as
 /// it is, and the second check finds it.
@@ -17,8 +18,8 @@ pub(super) fn repair(conn: &Connection, log: &mut Log) -> Result<(), StoreError>
     let doing = "repair the schema";
     let state = SchemaState::read(conn).doing(doing)?;
     for object in &state.missing {
-        let is_derived = object.kind != "table" || object.name == DERIVED_TABLE;
-        let Some(sql) = object.sql.as_deref().filter(|_| is_derived) else { continue };
+        let is_replaceable = object.kind != "table" || REPLACEABLE_TABLES.contains(&object.name.as_str());
+        let Some(sql) = object.sql.as_deref().filter(|_| is_replaceable) else { continue };
         if attempt(conn, sql)? {
             log.done.push(format!("{} {}: made again", object.kind, object.name));
         }

@@ -8,7 +8,7 @@ use membrane_store::kgents::{OldRow, Sink, StoredTurn};
 use membrane_store::{Change, Receipt, StoreError};
 use rusqlite::Connection;
 
-use crate::apply::{self, Prepared};
+use crate::apply::{self, Prepared, Telling};
 use crate::read;
 
 /// How many turns are read at once.
@@ -29,7 +29,7 @@ impl<'conn> UpgradeSink<'conn> {
 impl Sink for UpgradeSink<'_> {
     fn commit(&mut self, change: Change) -> Result<Receipt, StoreError> {
         // Whatever fails ends the upgrade, and the transaction with it.
-        apply::apply(self.conn, &Prepared::new(change)?).map(|(receipt, _)| receipt)
+        apply::apply(self.conn, &Prepared::new(change)?, Telling::Nothing).map(|applied| applied.receipt)
     }
 
     fn find_session(&mut self, id: &SessionId) -> Result<Option<Session>, StoreError> {

@@ -10,6 +10,7 @@ mod batches;
 mod closing;
 mod conformance;
 mod doctor;
+mod events;
 mod export;
 mod foreign_files;
 mod gauges;

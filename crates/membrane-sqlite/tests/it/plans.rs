@@ -27,7 +27,7 @@ const MAY_SCAN: [&str; 11] = [
 ];
 
 /// Parts of plans that look like work over all rows and are not, each with its reason.
-const FINE: [(&str, &str); 9] = [
+const FINE: [(&str, &str); 10] = [
     // The schema, and only when a deletion was refused.
     ("FROM sqlite_schema m", "SCAN m"),
     ("FROM sqlite_schema m", "SCAN f"),
@@ -41,6 +41,8 @@ const FINE: [(&str, &str); 9] = [
     ("max(s.turn_count)", "USE TEMP B-TREE FOR GROUP BY"),
     // Numbers of one history's slices.
     ("SELECT DISTINCT segment_id", "USE TEMP B-TREE FOR DISTINCT"),
+    // The oldest ones, no more than are asked for.
+    ("FROM events ORDER BY seq LIMIT", "SCAN events"),
     // A range of one thread's signals.
     ("CROSS JOIN turn_signals", "USE TEMP B-TREE FOR ORDER BY"),
 ];

@@ -22,6 +22,8 @@ pub mod checkpoints;
 #[cfg(feature = "conformance")]
 pub mod deletes;
 #[cfg(feature = "conformance")]
+pub mod events;
+#[cfg(feature = "conformance")]
 pub mod fixture;
 #[cfg(feature = "conformance")]
 pub mod forks;

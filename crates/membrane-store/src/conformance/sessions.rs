@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use membrane_core::crystal::Crystal;
+use membrane_core::event::EventSeq;
 use membrane_core::evidence::{LegacySet, LegacyTotals};
 use membrane_core::history::{Cut, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SegmentId, SessionId};
@@ -315,6 +316,10 @@ pub async fn a_closed_store_refuses_every_call(store: Arc<dyn Store>) {
     let instance = InstanceId::from_stored("i");
     assert_refused!(store.hold_instance(&instance).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.list_dead_instances(&[instance]).await.unwrap_err(), StoreError::Closed);
+    let place = EventSeq::default();
+    assert_refused!(store.list_events(place, 1).await.unwrap_err(), StoreError::Closed);
+    assert_refused!(store.event_bounds().await.unwrap_err(), StoreError::Closed);
+    assert_refused!(store.wait_for_events(place).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.stats().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.gauges().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.check().await.unwrap_err(), StoreError::Closed);

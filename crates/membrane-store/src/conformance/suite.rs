@@ -183,6 +183,20 @@ macro_rules! conformance_tests {
             a_deletion_can_be_replayed
             a_replay_names_sessions_that_are_gone_by_now
         );
+        $crate::conformance_room!($make_store, events:
+            each_write_makes_its_event_with_the_version_after_it
+            a_runs_way_is_told_and_its_pieces_are_not
+            a_signal_is_told_of_every_session_that_holds_the_turn
+            a_change_of_many_writes_tells_one_of_a_kind_with_its_last_version
+            what_changes_nothing_tells_nothing
+            events_come_in_pages_of_any_size
+            a_place_of_other_data_is_no_place_to_go_on_from
+            who_went_away_before_events_were_forgotten_is_told_to_start_over
+            forgetting_does_a_bit_at_a_time
+            who_waits_is_woken_by_a_commit
+            who_waits_when_the_store_is_closed_is_told_so
+            a_reader_that_follows_many_writers_sees_each_event_once_in_order
+        );
         $crate::conformance_room!($make_store, lists:
             the_newest_comes_first_and_ties_go_by_id_byte_by_byte
             filters_hold_for_the_page_the_total_and_the_count

@@ -4,7 +4,9 @@ use membrane_core::ids::SessionId;
 use membrane_core::session::Session;
 use membrane_core::time::Timestamp;
 
+use super::events::Forgetting;
 use super::state::State;
+use crate::events::ChangeEvents;
 use crate::{Change, Receipt, SessionStamp, StoreError, Subject, Write};
 
 /// A change under way.
@@ -21,6 +23,8 @@ pub(super) struct Tx<'state> {
     raised: Vec<SessionId>,
     /// The sessions that it created.
     pub(super) created: Vec<SessionId>,
+    events: ChangeEvents,
+    forgetting: Option<Forgetting>,
 }
 
 /// Applies a change. On an error the tables are as far as it came.
@@ -41,6 +45,8 @@ pub(super) fn apply(
         written: Vec::new(),
         raised: Vec::new(),
         created: Vec::new(),
+        events: ChangeEvents::default(),
+        forgetting: None,
     };
     for requirement in &change.require {
         tx.require(requirement)?;
@@ -54,11 +60,13 @@ pub(super) fn apply(
         receipt.result.clone_from(&key.result);
         tx.remember(key, &receipt.sessions);
     }
+    tx.keep_events()?;
     Ok(receipt)
 }
 
 impl Tx<'_> {
     fn write(&mut self, write: Write) -> Result<(), StoreError> {
+        self.note_event(&write)?;
         match write {
             Write::CreateSession { session, origin, created_at } => {
                 self.create_session(session, origin, created_at)
@@ -89,7 +97,46 @@ impl Tx<'_> {
                 self.forget_keys(before);
                 Ok(())
             }
+            Write::ForgetEvents { before, keep } => {
+                self.forgetting = Some(Forgetting { before, keep });
+                Ok(())
+            }
         }
+    }
+
+    /// Notes what a write that is about to be carried out does. If it fails, all of the change does.
+    fn note_event(&mut self, write: &Write) -> Result<(), StoreError> {
+        match write {
+            Write::DeleteSession { session } => {
+                let version = self.state.session(session)?.version;
+                self.events.note_deleted(session, version);
+            }
+            Write::AddSignal { at, .. } => {
+                self.state.holders(*at).iter().for_each(|session| self.events.note(write, session));
+            }
+            Write::SuspendRun { run } | Write::ResumeRun { run, .. } | Write::FinishRun { run, .. } => {
+                if let Some(row) = self.state.find_run_row(run) {
+                    self.events.note(write, &row.run.session);
+                }
+            }
+            other => {
+                if let Some(session) = other.session() {
+                    self.events.note(write, session);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Numbers the events; nothing fails after this.
+    fn keep_events(self) -> Result<(), StoreError> {
+        let state = self.state;
+        let events = self.events.finish(|session| state.session(session).map(|record| record.version))?;
+        state.events.add(events, self.now);
+        if let Some(forgetting) = self.forgetting {
+            state.events.forget(forgetting);
+        }
+        Ok(())
     }
 
     /// A session's record, to change in place.

@@ -8,6 +8,7 @@
 mod apply;
 mod check;
 mod checkpoints;
+mod events;
 mod keys;
 mod past;
 mod purge;

@@ -14,6 +14,7 @@ use membrane_core::session::Session;
 use membrane_core::time::Timestamp;
 use membrane_core::turn::{Signal, Totals, Turn};
 
+use super::events::EventLog;
 use super::keys::{KeyName, KeyRow};
 use super::table::Table;
 use crate::{OldRow, StoreError, Subject};
@@ -111,6 +112,8 @@ pub(super) struct State {
     pub(super) keys_of: Table<(SessionId, KeyName), ()>,
     /// The instances that are alive; no part of any change.
     pub(super) held: BTreeSet<InstanceId>,
+    /// What happened; only changes that went well get there.
+    pub(super) events: EventLog,
     /// The last number that was given to a segment, a history or a checkpoint.
     pub(super) last_number: i64,
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use membrane_core::branches::BranchNode;
 use membrane_core::checkpoint::Checkpoint;
 use membrane_core::crystal::Crystal;
+use membrane_core::event::EventSeq;
 use membrane_core::history::{Cut, History, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
@@ -17,7 +18,9 @@ use membrane_core::time::Clock;
 use membrane_core::turn::KeptTurn;
 
 use super::apply;
+use super::events::EventLog;
 use super::state::State;
+use crate::events::{EventBell, EventBounds, EventPage};
 use crate::{Change, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
 
 /// A keep that lives and dies with this value. Share it through an `Arc`.
@@ -25,12 +28,16 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     /// `None` once closed. A std mutex: no method awaits while it holds it, and each holds it briefly.
     state: Mutex<Option<State>>,
+    bell: EventBell,
 }
 
 impl MemoryStore {
-    /// An empty keep. `clock` judges whether leases have expired, and nothing else.
+    /// An empty keep. `clock` judges whether leases have expired; and its time now is where events begin to be
+    /// numbered, above those of keeps that were made before.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::new(Some(State::default())) }
+        let events = EventLog::starting_at(EventSeq::base(clock.now()));
+        let state = State { events, ..State::default() };
+        Self { clock, state: Mutex::new(Some(state)), bell: EventBell::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<State>> {
@@ -66,7 +73,10 @@ impl Store for MemoryStore {
         let lease_clock = self.clock.now();
         let outcome = apply::apply(state, lease_clock, change);
         match outcome {
-            Ok(_) => state.keep(),
+            Ok(_) => {
+                state.keep();
+                self.bell.ring(state.events.bounds().newest);
+            }
             Err(_) => state.take_back(),
         }
         outcome
@@ -168,6 +178,18 @@ impl Store for MemoryStore {
         self.read(|state| Ok(among.iter().filter(|id| !state.held.contains(id)).cloned().collect()))
     }
 
+    async fn list_events(&self, after: EventSeq, limit: u32) -> Result<EventPage, StoreError> {
+        self.read(|state| Ok(state.events.list(after, limit)))
+    }
+
+    async fn event_bounds(&self) -> Result<EventBounds, StoreError> {
+        self.read(|state| Ok(state.events.bounds()))
+    }
+
+    async fn wait_for_events(&self, after: EventSeq) -> Result<(), StoreError> {
+        self.bell.wait(after).await
+    }
+
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         self.read(|state| Ok(state.stats()))
     }
@@ -181,6 +203,7 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        self.bell.close();
         self.lock().take().map(|_| ()).ok_or(StoreError::Closed)
     }
 }

@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use membrane::core::event::EventSeq;
 use membrane::core::history::{Cut, History, TurnMark, TurnRef};
 use membrane::core::ids::{CheckpointId, HistoryId, InstanceId, RunId};
 use membrane::core::run::{Piece, Run};
-use membrane::store::{Change, OldRow, Receipt};
+use membrane::store::{Change, EventBounds, EventPage, OldRow, Receipt};
 use membrane::{
     BranchNode, Chat, Checkpoint, Crystal, KeptTurn, PageRequest, Session, SessionFilter, SessionId,
     SessionPage, Store, StoreError, StoreGauges, StoreStats, Thread,
@@ -235,6 +236,18 @@ impl Store for Meddling {
 
     async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError> {
         self.inner.list_dead_instances(among).await
+    }
+
+    async fn list_events(&self, after: EventSeq, limit: u32) -> Result<EventPage, StoreError> {
+        self.inner.list_events(after, limit).await
+    }
+
+    async fn event_bounds(&self) -> Result<EventBounds, StoreError> {
+        self.inner.event_bounds().await
+    }
+
+    async fn wait_for_events(&self, after: EventSeq) -> Result<(), StoreError> {
+        self.inner.wait_for_events(after).await
     }
 
     async fn stats(&self) -> Result<StoreStats, StoreError> {
