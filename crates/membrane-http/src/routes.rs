@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::handlers::{branches, checkpoints, crystals, evidence, operations, runs, sessions};
+use crate::handlers::{branches, checkpoints, crystals, events, evidence, operations, runs, sessions};
 use crate::openapi::{ApiDoc, docs};
 use crate::telemetry::time_request;
 
@@ -22,6 +22,7 @@ pub fn router(app: App) -> Router {
         // A session may be called like this; the fixed paths must not hide it from whoever deletes it.
         .route("/api/chat/session", delete(sessions::delete_session_called_session))
         .route("/api/chat/sessions", delete(sessions::delete_session_called_sessions))
+        .route("/api/chat/events", delete(sessions::delete_session_called_events))
         .merge(docs(document))
         .fallback(|| async { ApiError::route_not_found() })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
@@ -42,6 +43,7 @@ pub(crate) fn documented() -> OpenApiRouter<App> {
         .routes(routes!(sessions::get_session))
         .routes(routes!(sessions::list_sessions, sessions::create_session_alias))
         .routes(routes!(sessions::get_session_alias))
+        .routes(routes!(events::events))
         .routes(routes!(branches::branches))
         .routes(routes!(sessions::delete_session))
         .routes(routes!(sessions::list_turns))

@@ -3,6 +3,7 @@
 pub(crate) mod branches;
 pub(crate) mod checkpoints;
 pub(crate) mod crystals;
+pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod operations;
 pub(crate) mod runs;

@@ -199,3 +199,8 @@ pub(crate) async fn delete_session_called_session(app: State<App>) -> Result<Res
 pub(crate) async fn delete_session_called_sessions(app: State<App>) -> Result<Response, ApiError> {
     delete_session(app, PathId(SessionId::from_stored("sessions"))).await
 }
+
+/// Deletes the session whose id is a fixed path's word.
+pub(crate) async fn delete_session_called_events(app: State<App>) -> Result<Response, ApiError> {
+    delete_session(app, PathId(SessionId::from_stored("events"))).await
+}

@@ -14,10 +14,8 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use super::HEARTBEAT;
 use super::frames::{Ended, frame};
-
-/// A comment: shows that the stream is alive, and that somebody still reads.
-const HEARTBEAT: &[u8] = b": alive\n\n";
 
 #[derive(Serialize)]
 struct More<'a> {
@@ -51,11 +49,11 @@ async fn next(reader: &mut RunReader, heartbeat: Duration) -> Option<Bytes> {
             (id, RunEvent::Piece(piece)) => {
                 // The numbers of what is not text have no event.
                 if let PieceBody::Text(text) = &piece.body {
-                    return Some(frame(Some(id), &More { kind: "delta", seq: id.0, delta: text }));
+                    return Some(frame(Some(id.0), &More { kind: "delta", seq: id.0, delta: text }));
                 }
             }
             (id, RunEvent::Ended(outcome)) => {
-                return Some(frame(Some(id), &Ended::new(Some(id), &outcome)));
+                return Some(frame(Some(id.0), &Ended::new(Some(id), &outcome)));
             }
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::wire::{self, TurnView};
 
 /// One `data:` line, with the event's id if it has one.
-pub(super) fn frame(id: Option<EventId>, event: &impl Serialize) -> Bytes {
+pub(super) fn frame(id: Option<u64>, event: &impl Serialize) -> Bytes {
     let mut text = Vec::with_capacity(256);
     if let Some(id) = id {
         text.extend_from_slice(format!("id: {id}\n").as_bytes());

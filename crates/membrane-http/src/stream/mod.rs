@@ -1,11 +1,12 @@
 //! Answers on their way, as server-sent events: [`cumulative`] for kgents' clients, [`delta`] with numbered
-//! events that can be resumed.
+//! events that can be resumed. And what happens to sessions: [`feed`].
 //!
 //! A stream only reads: whoever leaves stops nothing. It holds its place among the open streams as long as it
 //! lives.
 
 pub(crate) mod cumulative;
 pub(crate) mod delta;
+pub(crate) mod feed;
 mod frames;
 
 use axum::body::Body;
@@ -13,6 +14,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::Stream;
+
+/// A comment: shows that the stream is alive, and that somebody still reads.
+const HEARTBEAT: &[u8] = b": alive\n\n";
 
 /// A response of server-sent events.
 pub(crate) fn respond(

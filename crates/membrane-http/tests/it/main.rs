@@ -31,6 +31,8 @@ mod endings;
 #[cfg(test)]
 mod evidence;
 #[cfg(test)]
+mod feed;
+#[cfg(test)]
 mod frames;
 #[cfg(test)]
 mod keys;

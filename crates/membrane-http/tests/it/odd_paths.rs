@@ -42,7 +42,7 @@ async fn an_id_of_any_form_names_its_session() {
 #[tokio::test]
 async fn the_words_of_fixed_paths_name_sessions_where_they_can() {
     let app = TestApp::start().await;
-    for id in ["session", "sessions"] {
+    for id in ["session", "sessions", "events"] {
         let gone = format!("Session {id} not found");
         app.delete(format!("/api/chat/{id}")).await.refused(404, "not_found", &gone);
         let session = NewSessionOptions { id: Some(session_id(id)), ..NewSessionOptions::default() };

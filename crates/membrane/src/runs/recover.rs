@@ -1,5 +1,5 @@
-//! Runs whose process is gone are closed with what had arrived of their answers; idempotency keys that have
-//! had their time are forgotten. To be called at the start and from time to time.
+//! Runs whose process is gone are closed with what had arrived of their answers; idempotency keys and
+//! events that have had their time are forgotten. To be called at the start and from time to time.
 
 use membrane_core::ids::{InstanceId, SessionId};
 use membrane_core::run::{Run, RunEnd, RunPhase};
@@ -52,13 +52,13 @@ impl Chat {
         self.recover_run(&run, &dead).await
     }
 
-    /// Forgets what has had its time: ended runs and idempotency keys.
+    /// Forgets what has had its time: ended runs, idempotency keys and events.
     pub async fn sweep(&self) -> Result<(), ChatError> {
         self.runs().forget_ended(self.run_settings().keep_ended_for);
         let now = self.now();
         let change = Change::at(now).write(Write::ForgetKeys { before: now.minus(KEY_LIFETIME) });
         self.store().commit(change).await?;
-        Ok(())
+        self.forget_events().await
     }
 
     /// Whether this process is still at it, even if the store could not be told for a while.

@@ -18,6 +18,8 @@ pub(crate) struct LiveRuns {
     runs: Mutex<Runs>,
     /// How many are open or about to be. Set without the lock, which those who wait for it may take.
     n_open: watch::Sender<usize>,
+    /// Tells that no more are taken in.
+    is_closed: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ struct Ended {
 
 impl Default for LiveRuns {
     fn default() -> Self {
-        Self { runs: Mutex::default(), n_open: watch::Sender::new(0) }
+        Self { runs: Mutex::default(), n_open: watch::Sender::new(0), is_closed: watch::Sender::new(false) }
     }
 }
 
@@ -155,6 +157,13 @@ impl LiveRuns {
     /// Takes no more runs in. Those that are about to be opened are counted among the open ones.
     pub(crate) fn refuse_more(&self) {
         self.runs().is_closed = true;
+        self.is_closed.send_replace(true);
+    }
+
+    /// Returns when no more are taken in.
+    pub(crate) async fn closed(&self) {
+        // The sender lives as long as this.
+        let _ = self.is_closed.subscribe().wait_for(|is_closed| *is_closed).await;
     }
 
     /// Whether no more are taken in.
