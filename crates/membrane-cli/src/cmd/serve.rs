@@ -81,7 +81,7 @@ async fn keep_house(chat: Chat, telemetry: Telemetry, recover_every: Duration) {
         tokio::select! {
             _ = recover_timer.tick() => recover(&chat).await,
             _ = sweep.tick() => if let Err(error) = chat.sweep().await {
-                tracing::warn!(%error, "old idempotency keys could not be forgotten");
+                tracing::warn!(%error, "old idempotency keys and events could not be forgotten");
             },
             _ = upkeep.tick() => telemetry.upkeep(),
         }

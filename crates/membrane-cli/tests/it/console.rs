@@ -141,7 +141,7 @@ fn stand_in_for_curl(asked: impl BufRead) {
 
 fn curl(args: &[String]) -> Result<String, String> {
     let (mut method, mut body, mut url, mut shows_head) = (None, None, None, false);
-    let mut headers = String::new();
+    let (mut headers, mut max_time) = (String::new(), None);
     let mut args = args.iter().map(String::as_str);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} has no value"));
@@ -151,6 +151,10 @@ fn curl(args: &[String]) -> Result<String, String> {
             "-X" => method = Some(value()?),
             "-H" => headers += &[value()?, "\r\n"].concat(),
             "--json" => body = Some(value()?),
+            "--max-time" => {
+                let seconds = value()?.parse().map_err(|error| format!("{arg}: {error}"))?;
+                max_time = Some(Duration::from_secs(seconds));
+            }
             arg if arg.starts_with('-') => return Err(format!("the stand-in does not know {arg}; teach it")),
             arg => url = Some(arg),
         }
@@ -164,10 +168,16 @@ fn curl(args: &[String]) -> Result<String, String> {
     }
     // In this version of the protocol a body has no frames of its own and ends with the connection.
     let request = format!("{method} {path} HTTP/1.0\r\n{headers}\r\n{}", body.unwrap_or_default());
-    let mut answer = String::new();
+    let mut answer = Vec::new();
     let mut stream = connect(address)?;
     stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
-    stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;
+    // A stream that does not end is left when it has been silent for so long.
+    stream.set_read_timeout(max_time).map_err(|error| error.to_string())?;
+    match stream.read_to_end(&mut answer) {
+        Err(error) if max_time.is_some() && error.kind() == std::io::ErrorKind::WouldBlock => {}
+        read => drop(read.map_err(|error| error.to_string())?),
+    }
+    let answer = String::from_utf8(answer).map_err(|error| error.to_string())?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("the answer has no head")?;
     let head = head.replacen("HTTP/1.0", "HTTP/1.1", 1).replace('\r', "");
     Ok(if shows_head { format!("{head}\n\n{body}") } else { body.to_owned() })

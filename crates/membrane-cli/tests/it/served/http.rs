@@ -27,6 +27,7 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Events {
     body: BufReader<Body>,
+    last_id: String,
 }
 
 /// What a send is answered with at first.
@@ -125,6 +126,15 @@ impl Client {
         (head.status == 200).then(|| head.events())
     }
 
+    /// Follows what happens to sessions, after an event or from now on.
+    #[track_caller]
+    pub(super) fn feed(&self, after: Option<&str>) -> Events {
+        let headers: Vec<_> = after.iter().map(|id| ("Last-Event-ID", *id)).collect();
+        let head = self.open("GET", "/api/chat/events", &headers, None).unwrap();
+        assert_eq!(head.status, 200);
+        head.events()
+    }
+
     /// Sends a message that must be refused.
     #[track_caller]
     pub(super) fn refused(&self, id: &str, message: &str) -> Answer {
@@ -206,7 +216,7 @@ impl Head {
     }
 
     fn events(self) -> Events {
-        Events { body: BufReader::new(self.body) }
+        Events { body: BufReader::new(self.body), last_id: String::new() }
     }
 }
 
@@ -271,7 +281,11 @@ impl Events {
             if self.body.read_line(&mut line)? == 0 {
                 return Ok(None);
             }
-            let data = line.strip_suffix('\n').ok_or(io::ErrorKind::UnexpectedEof)?.strip_prefix("data: ");
+            let whole = line.strip_suffix('\n').ok_or(io::ErrorKind::UnexpectedEof)?;
+            if let Some(id) = whole.strip_prefix("id: ") {
+                id.clone_into(&mut self.last_id);
+            }
+            let data = whole.strip_prefix("data: ");
             if let Some(data) = data {
                 let data = serde_json::from_str(data)?;
                 // An event is one when the empty line behind it is there.
@@ -283,6 +297,11 @@ impl Events {
                 };
             }
         }
+    }
+
+    /// The id of the last event.
+    pub(super) fn last_id(&self) -> &str {
+        &self.last_id
     }
 
     /// The next event, which must come.

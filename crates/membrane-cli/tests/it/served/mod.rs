@@ -6,6 +6,7 @@
 mod backups;
 mod draining;
 mod examined;
+mod feed;
 mod full_disk;
 mod http;
 mod keys;
