@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use membrane_core::event::EventSeq;
+use membrane_core::time::Timestamp;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest, Sha256};
@@ -117,6 +119,32 @@ impl Copy {
             digits.extend(halves.filter_map(|half| char::from_digit(half.into(), 16)));
         }
         Ok((bytes, digits))
+    }
+
+    /// Forgets its events, and numbers those to come above all that the database which it takes the place of can have
+    /// given out: a reader's place there would else be taken for a place here. A copy of a kgents file has none.
+    pub(super) fn forget_events(&self, now: Timestamp) -> Result<(), BackupError> {
+        let file = self.workshop.file();
+        let failed = |error| BackupError::sqlite(&file, "number its events anew", error);
+        let copy = open_copy(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let has_events: bool = copy
+            .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'events')", [], |row| {
+                row.get(0)
+            })
+            .map_err(failed)?;
+        if has_events {
+            let base = i64::try_from(EventSeq::base(now).0).unwrap_or(i64::MAX);
+            let newest: i64 = copy
+                .query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
+                .map_err(failed)?;
+            copy.execute_batch(&format!(
+                "BEGIN IMMEDIATE; DELETE FROM events; \
+                 INSERT INTO events (seq, kind, session_id, version, at) VALUES ({}, 'mark', '', 0, 0); COMMIT",
+                base.max(newest.saturating_add(1))
+            ))
+            .map_err(failed)?;
+        }
+        close(copy, &file)
     }
 
     /// Gives it the first of these names, counted from 1, that is free, and says which.

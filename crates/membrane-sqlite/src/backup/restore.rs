@@ -74,6 +74,7 @@ pub fn restore(file: &Path, options: &SqliteOptions, now: Timestamp) -> Result<R
         let count = contents.findings.len();
         return Err(BackupError::Contradicts { path: file.to_owned(), count, first: first.clone() });
     }
+    copy.forget_events(now)?;
     let (bytes, _) = copy.measure()?;
     let aside = if database.symlink_metadata().is_ok() {
         // Until the end, so that nobody opens what is about to go.

@@ -9,6 +9,8 @@ use membrane_sqlite::OpenError;
 use membrane_sqlite::SqliteOptions;
 use membrane_sqlite::backup::{BackupError, Make, Place, Restored, back_up, restore};
 
+use membrane_store::EventPage;
+
 use crate::keep::{Keep, column, value};
 
 /// A keep of two turns with a backup of it.
@@ -226,4 +228,21 @@ async fn a_file_of_kgents_own_is_put_in_place_as_it_is() {
             ["hello"]
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_in_the_events_of_the_database_that_went_is_none_in_the_one_that_came() {
+    let backed = Backed::new().await;
+    let f = backed.keep.open().await;
+    f.append(&backed.id, 3).await;
+    let place = f.store.event_bounds().await.unwrap().newest;
+    f.store.close().await.unwrap();
+    let now = membrane_core::time::Clock::now(&membrane_core::time::SystemClock);
+    restore(&backed.backup, &backed.options(), now).unwrap();
+    let f = backed.keep.open().await;
+    for _ in 0..8 {
+        f.append(&backed.id, 1).await;
+    }
+    let told = f.store.list_events(place, 100).await.unwrap();
+    assert!(matches!(told, EventPage::Reset(newest) if newest > place), "{told:?}");
 }
