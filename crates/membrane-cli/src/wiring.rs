@@ -20,7 +20,7 @@ pub(crate) use membrane_sqlite::repair::{RepairError, RepairOptions, Repaired, r
 pub(crate) use membrane_sqlite::v1::{Upgrade, UpgradeOptions};
 use membrane_sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous};
 
-use crate::config::{Database, Provider, Settings, SqliteSettings};
+use crate::config::{Database, PostgresUrl, Provider, Settings, SqliteSettings};
 use crate::failure::{Exit, Failure};
 
 /// Whether a command may make a database that is not there. A mistyped name should not become a file.
@@ -55,6 +55,7 @@ pub(crate) async fn open(
             let upgrade = store.upgrade().cloned();
             Ok(Opened { store: Arc::new(store), upgrade })
         }
+        Database::Postgres(url) => Err(not_spoken(url)),
     }
 }
 
@@ -105,7 +106,12 @@ pub(crate) fn migration_status(database: &Database) -> Result<Vec<MigrationStatu
     match database {
         Database::Memory => Err(Failure::usage("memory: has no schema; name a file with --database-url")),
         Database::Sqlite(path) => SqliteStore::migration_status(path).map_err(open_failure),
+        Database::Postgres(url) => Err(not_spoken(url)),
     }
+}
+
+fn not_spoken(url: &PostgresUrl) -> Failure {
+    Failure::usage(format!("{url} names a PostgreSQL database, and this binary speaks SQLite; name a file"))
 }
 
 /// Copies the database into a file or a folder, and removes older copies from that beyond `keep`.
@@ -114,7 +120,7 @@ pub(crate) fn back_up(
     to: Option<&Path>,
     keep: Option<u32>,
 ) -> Result<BackedUp, Failure> {
-    let path = sqlite_path(settings, "backed up")?;
+    let path = sqlite_path(settings, "backed up", "pg_dump --format=custom --file=FILE --dbname=URL")?;
     if !path.exists() {
         return Err(Failure::not_found(format!(
             "there is no database at {}; name another with --database-url",
@@ -150,7 +156,7 @@ pub(crate) fn back_up(
 
 /// Puts a backup in the place of the database.
 pub(crate) fn restore(settings: &Settings, file: &Path) -> Result<Restored, Failure> {
-    let path = sqlite_path(settings, "restored")?;
+    let path = sqlite_path(settings, "restored", "pg_restore --clean --if-exists --dbname=URL FILE")?;
     if file.is_dir() {
         return Err(Failure::usage(format!("{} is a folder; name one of the backups in it", file.display())));
     }
@@ -164,9 +170,12 @@ pub(crate) struct BackedUp {
     pub(crate) removed: Vec<PathBuf>,
 }
 
-fn sqlite_path<'a>(settings: &'a Settings, done: &str) -> Result<&'a Path, Failure> {
+fn sqlite_path<'a>(settings: &'a Settings, done: &str, instead: &str) -> Result<&'a Path, Failure> {
     match &settings.database {
         Database::Sqlite(path) => Ok(path),
+        Database::Postgres(url) => Err(Failure::usage(format!(
+            "{url} is no file that could be {done} here; use PostgreSQL's own: {instead}"
+        ))),
         Database::Memory => Err(Failure::usage(format!(
             "memory: cannot be {done}: it goes with its process; name a file with --database-url"
         ))),

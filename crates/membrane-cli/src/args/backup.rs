@@ -10,6 +10,7 @@ has its name it is read back and compared with the database value by value, and 
 \"membrane check\" does. A file that is there is never overwritten.
 
 In a folder it is called NAME-YYYYMMDDTHHMMSSZ.db, by the time in UTC.
+A PostgreSQL database is backed up with pg_dump.
 
 Examples:
   membrane backup
@@ -33,6 +34,7 @@ With one argument, the database becomes what the backup in FILE is. Nobody else 
 stop servers first. The backup is proved before anything is changed, and the database that is there
 is set aside beside it, as NAME-before-restore-YYYYMMDDTHHMMSSZ.db. A file of kgents' own is
 restorable, too; it is upgraded when it is opened next.
+A PostgreSQL database is restored with pg_restore.
 
 With two, a session returns to one of its checkpoints; that can be undone.
 

@@ -32,7 +32,9 @@ The database is the first of these that is given:
   $XDG_DATA_HOME/kgents/membrane.db, ~/.local/share/kgents/membrane.db
 in one of these forms:
   a path, sqlite:PATH, sqlite:///PATH (four slashes for an absolute one),
-  sqlite+aiosqlite:///PATH, memory: (empty at each start)
+  sqlite+aiosqlite:///PATH, memory: (empty at each start),
+  postgresql://USER:PASSWORD@HOST:PORT/NAME, also as postgres: and postgresql+asyncpg:
+A password is better set in the environment or the file: others can see a command line.
 
 Exit codes:
   0  done

@@ -6,7 +6,7 @@ use membrane_sqlite::backup::{Contents, Make};
 use serde_json::{Value, json};
 
 use crate::args::Backup;
-use crate::config::Settings;
+use crate::config::{Database, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::text;
@@ -64,7 +64,8 @@ pub(super) fn backup(settings: &Settings, args: &Backup, output: &mut Output) ->
 }
 
 pub(super) fn restore(settings: &Settings, file: &Path, output: &mut Output) -> Result<(), Failure> {
-    if !file.exists() {
+    // What can be restored at all is told first, below.
+    if !file.exists() && !matches!(settings.database, Database::Postgres(_)) {
         return Err(missing(file));
     }
     let restored = wiring::restore(settings, file)?;

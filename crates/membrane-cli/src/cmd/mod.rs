@@ -21,7 +21,7 @@ use std::sync::Arc;
 use clap::CommandFactory;
 use membrane::{Chat, SessionId, Store};
 
-use crate::args::{Cli, Command, Config, Migrate, Restore};
+use crate::args::{Check, Cli, Command, Config, Migrate, Restore};
 use crate::config::{self as configuration, Database, Flags};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -60,6 +60,14 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     }
     if let (Command::Check(args), Database::Sqlite(path)) = (&cli.command, &settings.database) {
         return check::check(path, args, output);
+    }
+    if let (Command::Check(Check { repair: true, .. }), Database::Postgres(url)) =
+        (&cli.command, &settings.database)
+    {
+        return Err(Failure::usage(format!(
+            "check --repair works on files, and {url} is a PostgreSQL database; \"membrane check\" looks at it, and \
+             what is lost comes back from a dump, with pg_restore"
+        )));
     }
     if let Command::Serve(args) = &cli.command {
         return serve::serve(&settings, args, output).await;

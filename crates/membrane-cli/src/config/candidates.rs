@@ -3,11 +3,12 @@
 
 use std::path::PathBuf;
 
-use super::database::{Database, in_file};
+use super::database::{Database, in_variable};
 use super::environment::Environment;
 use super::file::{self, File};
 use super::load::Flags;
 use super::origin::Origin;
+use super::relational::in_file;
 use crate::failure::Failure;
 
 /// A database that could have been meant.
@@ -35,13 +36,13 @@ fn list(
 ) -> Vec<Candidate> {
     let mut all = Vec::new();
     let mut add = |place: &str, database| all.push(Candidate { place: place.to_owned(), database });
-    let parsed = |url: &str, origin| Database::parse_at(url, origin).map(|(database, _)| database);
     if let Some(url) = flags.database_url {
-        add("--database-url", parsed(url, Origin::Flag("--database-url")));
+        let parsed = Database::parse_at(url, Origin::Flag("--database-url"));
+        add("--database-url", parsed.map(|(database, _)| database));
     }
     for name in ["KGENTS_DATABASE_URL", "KGENTS_POSTGRES_URL"] {
-        match environment.find(name) {
-            Ok(Some(url)) => add(name, parsed(url, Origin::Environment(name.to_owned()))),
+        match in_variable(name, environment) {
+            Ok(Some((database, _))) => add(name, Ok(database)),
             Ok(None) => {}
             Err(failure) => add(name, Err(failure)),
         }
@@ -97,7 +98,7 @@ mod tests {
             .collect();
         assert_eq!(shown[0], "--database-url: flag.db");
         assert_eq!(shown[1], "KGENTS_DATABASE_URL: one.db");
-        assert!(shown[2].contains("PostgreSQL") && !shown[2].contains("secret"), "{}", shown[2]);
+        assert_eq!(shown[2], "KGENTS_POSTGRES_URL: postgresql://me:***@host:5432/db");
         assert_eq!(
             shown[3..],
             [

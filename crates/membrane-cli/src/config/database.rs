@@ -1,27 +1,33 @@
-//! Which database to use. Opening it is in `wiring.rs`.
+//! Which database to use, and the forms in which it is named. What the file says of it is in `relational.rs`; opening
+//! it is in `wiring.rs`.
 
 use std::path::PathBuf;
 
 use super::environment::Environment;
-use super::file::File;
 use super::origin::Origin;
-use super::reader::{Sources, cannot_be, find_expanded};
+use super::reader::Sources;
+use super::relational::in_file;
 use super::report::masked_path;
-use super::yaml::Yaml;
+use super::urls::{POSTGRES_FORM, PostgresUrl};
 use crate::failure::Failure;
 
-const TYPE: &str = "providers.relational.type";
-const CONNECTION: &str = "providers.relational.connection";
-const WAL_MODE: &str = "providers.relational.wal_mode";
+const POSTGRES_VARIABLE: &str = "KGENTS_POSTGRES_URL";
 
-const FORMS: &str = "a path, sqlite:PATH, sqlite:///PATH (four slashes for an absolute one), \
-                     sqlite+aiosqlite:///PATH or memory:";
+pub(super) const FORMS: &str = "a path, sqlite:PATH, sqlite:///PATH (four slashes for an absolute one), \
+                     sqlite+aiosqlite:///PATH, postgresql://USER:PASSWORD@HOST:PORT/NAME (also postgres: and \
+                     postgresql+asyncpg:) or memory:";
+
+/// With what PostgreSQL's own form of names and values begins.
+const NAMES_OF_LIBPQ: [&str; 9] =
+    ["dbname", "host", "hostaddr", "passfile", "password", "port", "service", "sslmode", "user"];
 
 /// Where sessions are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Database {
     /// In this SQLite file.
     Sqlite(PathBuf),
+    /// In this PostgreSQL database.
+    Postgres(PostgresUrl),
     /// Nowhere: they go with the process.
     Memory,
 }
@@ -34,8 +40,8 @@ impl Database {
             return Self::parse_at(url, Origin::Flag("--database-url"));
         }
         for name in ["KGENTS_DATABASE_URL", "KGENTS_POSTGRES_URL"] {
-            if let Some(url) = environment.find(name)? {
-                return Self::parse_at(url, Origin::Environment(name.to_owned()));
+            if let Some(chosen) = in_variable(name, environment)? {
+                return Ok(chosen);
             }
         }
         if let Some(file) = file
@@ -56,6 +62,7 @@ impl Database {
         match self {
             Self::Memory => "memory:".to_owned(),
             Self::Sqlite(path) => masked_path(path),
+            Self::Postgres(url) => url.to_string(),
         }
     }
 
@@ -66,11 +73,17 @@ impl Database {
         }
     }
 
-    /// Reads a URL or a path. Errors never repeat more of a URL than its scheme: it may hold a password.
-    fn parse(url: &str) -> Result<Self, Failure> {
+    /// Reads a URL or a path. Errors never repeat what may be a password.
+    pub(super) fn parse(url: &str) -> Result<Self, Failure> {
         let Some((scheme, rest)) = split_scheme(url) else {
             if url.is_empty() {
                 return Err(Failure::usage(format!("the database's name is empty; give {FORMS}")));
+            }
+            if url.split_once('=').is_some_and(|(name, _)| NAMES_OF_LIBPQ.contains(&name.trim())) {
+                return Err(Failure::usage(
+                    "PostgreSQL's form NAME=VALUE is not known here; give a URL, \
+                     postgresql://USER:PASSWORD@HOST:PORT/NAME (a file of such a name: put ./ before it)",
+                ));
             }
             return Ok(Self::Sqlite(PathBuf::from(url)));
         };
@@ -78,74 +91,37 @@ impl Database {
             "sqlite" | "sqlite+aiosqlite" => sqlite_path(rest),
             "memory" if rest.is_empty() || rest == "//" => Ok(Self::Memory),
             "memory" => Err(Failure::usage("memory: takes nothing after the colon; give memory: alone")),
-            "postgres" | "postgresql" | "postgresql+asyncpg" => Err(not_spoken(&format!("{scheme}:"))),
+            _ if PostgresUrl::is_scheme(scheme) => Ok(Self::Postgres(PostgresUrl::parse_rest(scheme, rest)?)),
             _ => Err(Failure::usage(format!("{scheme}: is not a known kind of database; give {FORMS}"))),
         }
     }
 }
 
-/// What `providers.relational` of the file names, if anything.
-pub(super) fn in_file(file: &File, environment: &Environment) -> Result<Option<(Database, Origin)>, Failure> {
-    refuse_without_wal(file, environment)?;
-    if let Some((kind, origin)) = find_expanded(file, TYPE, environment)? {
-        let word = if let Yaml::Text(word) = &kind { word.to_ascii_lowercase() } else { String::new() };
-        match word.as_str() {
-            "sqlite" => {}
-            "postgres" | "postgresql" => {
-                return Err(not_spoken(&format!("{TYPE} {word}")).at(&origin.place()));
-            }
-            _ => return Err(cannot_be(TYPE, &kind, "sqlite, postgres or postgresql").at(&origin.place())),
-        }
-    }
-    match find_expanded(file, CONNECTION, environment)? {
-        None => Ok(None),
-        Some((Yaml::Text(url), origin)) => match Database::parse(&url) {
-            Ok(Database::Sqlite(path)) => {
-                Ok(Some((Database::Sqlite(below_home(path, environment)?), origin)))
-            }
-            Ok(Database::Memory) => Ok(Some((Database::Memory, origin))),
-            Err(failure) => Err(failure.at(CONNECTION).at(&origin.place())),
-        },
-        Some((other, origin)) => Err(cannot_be(CONNECTION, &other, FORMS).at(&origin.place())),
+/// Reads a URL that can only be one of PostgreSQL.
+pub(super) fn parse_postgres(url: &str) -> Result<PostgresUrl, Failure> {
+    match split_scheme(url) {
+        Some((scheme, rest)) if PostgresUrl::is_scheme(scheme) => PostgresUrl::parse_rest(scheme, rest),
+        Some((scheme, _)) => Err(Failure::usage(format!(
+            "{scheme}: does not name a PostgreSQL database; give {POSTGRES_FORM}"
+        ))),
+        None => Err(Failure::usage(format!("it holds no URL; give {POSTGRES_FORM}"))),
     }
 }
 
-fn refuse_without_wal(file: &File, environment: &Environment) -> Result<(), Failure> {
-    let Some((wal, origin)) = find_expanded(file, WAL_MODE, environment)? else { return Ok(()) };
-    let on = match &wal {
-        Yaml::Bool(on) => Some(*on),
-        Yaml::Text(word) => match word.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" => Some(true),
-            "false" | "no" | "off" => Some(false),
-            _ => None,
-        },
-        _ => None,
-    };
-    let failure = match on {
-        Some(true) => return Ok(()),
-        Some(false) => Failure::usage(format!(
-            "{WAL_MODE} cannot be false: that nothing acknowledged is lost rests on the write-ahead log; \
-             set it to true, or leave it out"
-        )),
-        None => cannot_be(WAL_MODE, &wal, "true, or leave it out"),
-    };
-    Err(failure.at(&origin.place()))
-}
-
-/// A shell would have read `~`; in a file it is for us to do.
-fn below_home(path: PathBuf, environment: &Environment) -> Result<PathBuf, Failure> {
-    match path.strip_prefix("~") {
-        Err(_) => Ok(path),
-        Ok(below) => match environment.home() {
-            Some(home) => Ok(home.join(below)),
-            None => Err(Failure::usage("~ is the home folder, and HOME is not set; give an absolute path")
-                .at(CONNECTION)),
-        },
+/// What the variable names, if it is set. The one that is called after PostgreSQL may name another kind of database,
+/// as it could in kgents, but no bare path: what stands there without a scheme was hardly meant for a file.
+pub(super) fn in_variable(
+    name: &str,
+    environment: &Environment,
+) -> Result<Option<(Database, Origin)>, Failure> {
+    let Some(url) = environment.find(name)? else { return Ok(None) };
+    if name == POSTGRES_VARIABLE && split_scheme(url).is_none() {
+        return Err(Failure::usage(format!(
+            "it holds no URL; give {POSTGRES_FORM}, or name a file with KGENTS_DATABASE_URL"
+        ))
+        .at(name));
     }
-}
-
-fn not_spoken(name: &str) -> Failure {
-    Failure::usage(format!("{name} names a PostgreSQL database, and this binary speaks SQLite; give {FORMS}"))
+    Database::parse_at(url, Origin::Environment(name.to_owned())).map(Some)
 }
 
 /// `sqlite:///x` is the relative path x and `sqlite:////x` the absolute /x, as in kgents.
@@ -179,6 +155,7 @@ fn split_scheme(url: &str) -> Option<(&str, &str)> {
 mod tests {
     use std::path::Path;
 
+    use super::super::file::File;
     use super::super::load::Flags;
     use super::*;
 
@@ -253,21 +230,79 @@ mod tests {
 
     #[test]
     fn other_forms_are_refused_with_the_known_ones_and_without_the_password() {
-        for url in ["mysql://me:secret@host/db", "postgresql+asyncpg://me:secret@host/db"] {
+        for url in
+            ["mysql://me:secret@host/db", "postgresql+pg8000://me:secret@host/db", "jdbc:postgresql://x"]
+        {
             let error = chosen(Some(url), &[]).unwrap_err();
             assert!(error.contains("--database-url") && error.contains("sqlite:PATH"), "{error}");
+            assert!(error.contains("postgresql+asyncpg:"), "{error}");
             assert!(!error.contains("secret") && error.contains(url.split(':').next().unwrap()), "{error}");
         }
-        let error = chosen(None, &[("KGENTS_POSTGRES_URL", "postgres://x")]).unwrap_err();
-        assert!(error.contains("KGENTS_POSTGRES_URL") && error.contains("PostgreSQL"), "{error}");
+        for form in ["host=h dbname=d password=secret", "dbname = d", "password='secret' host=h"] {
+            let error = chosen(Some(form), &[]).unwrap_err();
+            assert!(error.contains("--database-url: ") && error.contains("postgresql://USER"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        assert_eq!(chosen(Some("./host=a.db"), &[]), Ok(file("./host=a.db")));
         assert!(chosen(Some("sqlite:///a.db?mode=ro"), &[]).unwrap_err().contains('?'));
+    }
+
+    #[test]
+    fn a_postgresql_database_is_named_by_flag_variable_and_file() {
+        let url = "postgresql+asyncpg://me:secret@h1:1,h2/db?sslmode=require";
+        let Ok(Database::Postgres(read)) = chosen(Some(url), &[]) else { panic!("{url}") };
+        assert_eq!(read.to_string(), "postgresql://me:***@h1:1,h2:5432/db?sslmode=require");
+        for name in ["KGENTS_DATABASE_URL", "KGENTS_POSTGRES_URL"] {
+            assert_eq!(chosen(None, &[(name, url)]), Ok(Database::Postgres(read.clone())));
+            let error = chosen(None, &[(name, "postgres://me:secret@h:x/db")]).unwrap_err();
+            assert!(error.starts_with(&format!("{name}: ")) && error.contains("***@h:x/db"), "{error}");
+        }
+        for kind in ["", "type: postgres\n", "type: PostgreSQL\n", "wal_mode: true\n"] {
+            let yaml = relational(&format!("{kind}connection: {url}"));
+            let chosen = chosen_with(None, &[], Some(&yaml)).unwrap();
+            assert_eq!(chosen.0, Database::Postgres(read.clone()), "{yaml}");
+        }
+        let debug = format!("{:?}", Database::Postgres(read));
+        assert!(!debug.contains("secret") && debug.contains("***"), "{debug}");
+    }
+
+    #[test]
+    fn the_variable_called_after_postgresql_takes_any_url_and_no_bare_path() {
+        assert_eq!(chosen(None, &[("KGENTS_POSTGRES_URL", "sqlite:///a.db")]), Ok(file("a.db")));
+        for text in ["a.db", "host/db", "/a.db", "host=h password=secret"] {
+            let error = chosen(None, &[("KGENTS_POSTGRES_URL", text)]).unwrap_err();
+            assert!(error.starts_with("KGENTS_POSTGRES_URL: it holds no URL"), "{error}");
+            assert!(error.contains("KGENTS_DATABASE_URL") && !error.contains("secret"), "{error}");
+        }
+        for text in ["localhost:5432/db", "me:secret@host/db"] {
+            let error = chosen(None, &[("KGENTS_POSTGRES_URL", text)]).unwrap_err();
+            assert!(
+                error.contains("is not a known kind of database") && !error.contains("secret"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_of_the_environment_may_hold_anything() {
+        let yaml =
+            relational("type: postgres\nconnection: postgresql://me:${PGPASSWORD}@${HOST:-db}:5432/keep");
+        for (password, told) in
+            [("s/e@c:r?t#%", "s%2Fe%40c%3Ar%3Ft%23%25"), ("p%40ss", "p%40ss"), ("a+b", "a%2Bb")]
+        {
+            let (chosen, _) = chosen_with(None, &[("PGPASSWORD", password)], Some(&yaml)).unwrap();
+            let Database::Postgres(url) = chosen else { panic!("{chosen:?}") };
+            assert_eq!(url.for_driver(), format!("postgresql://me:{told}@db:5432/keep"));
+        }
+        let error = chosen_with(None, &[], Some(&yaml)).unwrap_err();
+        assert!(error.contains("/c/i.yaml:4") && error.contains("PGPASSWORD is not set"), "{error}");
     }
 
     #[test]
     fn the_file_comes_after_the_environment_and_before_the_default_place() {
         let yaml = relational("type: sqlite\nconnection: ${HOME}/in-file.db\nwal_mode: true");
         let home = ("HOME", "/me");
-        let both = [home, ("KGENTS_POSTGRES_URL", "env.db")];
+        let both = [home, ("KGENTS_POSTGRES_URL", "sqlite:env.db")];
         assert_eq!(
             chosen_with(None, &both, Some(&yaml)),
             Ok((file("env.db"), "environment KGENTS_POSTGRES_URL".into()))
@@ -307,10 +342,23 @@ mod tests {
         for (yaml, words) in [
             (
                 "type: postgres",
-                &["/c/i.yaml:3", "providers.relational.type", "speaks SQLite", "sqlite:PATH"][..],
+                &["/c/i.yaml:3", "providers.relational.connection is missing", "postgresql://USER"][..],
             ),
-            ("type: postgresql\nconnection: a.db", &["/c/i.yaml:3", "PostgreSQL"]),
-            ("connection: postgresql://me:secret@h/d", &["/c/i.yaml:3", "connection", "PostgreSQL"]),
+            (
+                "type: postgresql\nconnection: a.db",
+                &["/c/i.yaml:4: ", "connection: it names a SQLite file", "(/c/i.yaml:3) says postgres"],
+            ),
+            ("type: postgres\nconnection: 'memory:'", &["/c/i.yaml:4: ", "memory:", "says postgres"]),
+            (
+                "type: sqlite\nconnection: postgresql://me:secret@h/d",
+                &["/c/i.yaml:4: ", "it names a PostgreSQL database", "(/c/i.yaml:3) says sqlite"],
+            ),
+            (
+                "connection: postgresql://me:secret@h:x/d",
+                &["/c/i.yaml:3", "connection", "***@h:x/d", "65535"],
+            ),
+            ("type: postgres\nconnection: host=h password=secret", &["/c/i.yaml:4", "NAME=VALUE"]),
+            ("type: postgres\nconnection: 'mysql://me:secret@h/d'", &["/c/i.yaml:4", "mysql: is not"]),
             ("type: mongo", &["/c/i.yaml:3", "\"mongo\"", "sqlite, postgres or postgresql"]),
             ("type: [sqlite]", &["/c/i.yaml:3", "a list", "sqlite, postgres or postgresql"]),
             ("type: sqlite\nconnection: 5", &["/c/i.yaml:4", "connection", "5", "sqlite:PATH"]),

@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use membrane::Limits;
 
-use super::database::Database;
+use super::database::{self, Database};
 use super::reader::{Key, Reader};
 use super::settings::{
-    EchoSettings, LogFormat, LogLevel, LogSettings, ModelSettings, Provider, RunSettings, ServerSettings,
-    Settings, SqliteSettings,
+    CacheSettings, EchoSettings, LogFormat, LogLevel, LogSettings, ModelSettings, Pooler, PostgresSettings,
+    Provider, RunSettings, ServerSettings, Settings, SqliteSettings,
 };
+use super::urls::{CACHE_FORM, CacheUrl, POSTGRES_FORM};
 use crate::failure::Failure;
 
 /// Nothing that is kept may be larger: SQLite takes 1 GB in a row, and a text that is written as JSON grows.
 const MAX_VALUE_BYTES: u64 = 512 * 1024 * 1024;
 const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Reads all keys, in the order in which they are shown.
 pub(super) fn read(database: Database, from: &mut Reader<'_>) -> Settings {
@@ -29,6 +31,8 @@ pub(super) fn read(database: Database, from: &mut Reader<'_>) -> Settings {
         runs: runs(from),
         echo: echo(from),
         sqlite: sqlite(from),
+        postgres: postgres(from),
+        cache: cache(from),
         model: model(from),
         log: log(from),
     }
@@ -201,6 +205,96 @@ fn sqlite(from: &mut Reader<'_>) -> SqliteSettings {
             ),
             1000,
             1..=10_000_000,
+        ),
+    }
+}
+
+fn postgres(from: &mut Reader<'_>) -> PostgresSettings {
+    let settings = PostgresSettings {
+        pooler: from.word(
+            Key(
+                "chat.postgres.pooler",
+                "which kind of pooler, such as PgBouncer's, stands before the database",
+            ),
+            Pooler::None,
+            &[("none", Pooler::None), ("session", Pooler::Session), ("transaction", Pooler::Transaction)],
+        ),
+        direct_url: from.url(
+            Key("chat.postgres.direct_url", "the same database past the pooler, for what that cannot carry"),
+            POSTGRES_FORM,
+            database::parse_postgres,
+        ),
+        pool_size: from.size(
+            Key("chat.postgres.pool_size", "how many connections this process has at the most"),
+            16,
+            1..=10_000,
+        ),
+        connect_timeout: from.millis(
+            Key("chat.postgres.connect_timeout_ms", "how long making a connection may take"),
+            3000,
+            10..=600_000,
+        ),
+        timeout: from.millis(
+            Key(
+                "chat.postgres.timeout_ms",
+                "how long a call waits for the database in all, before the answer is 503",
+            ),
+            5000,
+            10..=600_000,
+        ),
+        queue_len: from.size(
+            Key("chat.postgres.queue_len", "how many changes may wait for the writer"),
+            1024,
+            1..=1_000_000,
+        ),
+        max_batch: from.size(
+            Key("chat.postgres.max_batch", "how many changes share one commit at the most"),
+            256,
+            1..=100_000,
+        ),
+    };
+    if settings.direct_url.is_some() && settings.pooler == Pooler::None {
+        let (pooler, url) = ("chat.postgres.pooler", "chat.postgres.direct_url");
+        let place = from.origin(url).place();
+        from.refuse(
+            Failure::usage(format!(
+                "{url} leads past a pooler, and {pooler} is none ({}); set that to session or transaction, or leave \
+                 this out",
+                from.origin(pooler)
+            ))
+            .at(&place),
+        );
+    }
+    settings
+}
+
+fn cache(from: &mut Reader<'_>) -> CacheSettings {
+    CacheSettings {
+        memory_mib: from.size(
+            Key(
+                "chat.cache.memory_mib",
+                "how much of turns that were read stays in memory, in MiB; 0: nothing",
+            ),
+            64,
+            0..=1_048_576,
+        ),
+        url: from.url(
+            Key("chat.cache.url", "a cache that several servers share; none by default"),
+            CACHE_FORM,
+            CacheUrl::parse,
+        ),
+        timeout: from.millis(
+            Key(
+                "chat.cache.timeout_ms",
+                "how long the shared cache is waited for before the database is asked",
+            ),
+            20,
+            1..=10_000,
+        ),
+        lifetime: from.millis(
+            Key("chat.cache.lifetime_ms", "how long the shared cache keeps what nobody removed"),
+            600_000,
+            1000..=DAY_MS,
         ),
     }
 }

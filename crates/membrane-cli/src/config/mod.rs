@@ -18,8 +18,10 @@ mod load;
 mod names;
 mod origin;
 mod reader;
+mod relational;
 mod report;
 mod settings;
+mod urls;
 mod yaml;
 
 #[cfg(test)]
@@ -34,3 +36,4 @@ pub(crate) use names::variable;
 pub(crate) use reader::Known;
 pub(crate) use report::Report;
 pub(crate) use settings::{LogLevel, Provider, Settings, SqliteSettings};
+pub(crate) use urls::PostgresUrl;

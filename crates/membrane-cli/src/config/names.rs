@@ -23,7 +23,7 @@ pub(super) fn unknown(what: &str, name: &str, known: &[String]) -> Failure {
 }
 
 /// Fewest edits win; but a key that only stands in a wrong section is nearer than any that is spelled otherwise.
-fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
     let is_misplaced = |known: &str| name.contains('.') && last(known) == last(name);
     let distance = |known: &&String| match strsim::osa_distance(name, known) {

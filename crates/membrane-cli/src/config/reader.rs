@@ -122,6 +122,22 @@ impl<'a> Reader<'a> {
         self.read(key, allowed, None, parse, |text| json!(text))
     }
 
+    /// A URL, which may hold a password: whoever reads it says what is wrong without that. Nothing, if it is empty.
+    pub(super) fn url<T: Clone + ToString>(
+        &mut self,
+        key: Key,
+        form: &str,
+        parse: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Option<T> {
+        let name = key.0;
+        let parse = |value: &Yaml| match value {
+            Yaml::Text(text) if text.trim().is_empty() => Ok(None),
+            Yaml::Text(text) => parse(text.trim()).map(Some).map_err(|failure| failure.at(name)),
+            other => Err(cannot_be(name, other, form)),
+        };
+        self.read_with(key, form.to_owned(), None, parse, |url| json!(url.as_ref().map(ToString::to_string)))
+    }
+
     /// Says that values which are good by themselves do not go together.
     pub(super) fn refuse(&mut self, failure: Failure) {
         self.failures.push(failure);
@@ -152,17 +168,30 @@ impl<'a> Reader<'a> {
 
     fn read<T: Clone>(
         &mut self,
-        Key(key, about): Key,
+        key: Key,
         allowed: String,
         default: T,
         parse: impl Fn(&Yaml) -> Option<T>,
         show: impl Fn(&T) -> Json,
     ) -> T {
+        let (name, words) = (key.0, allowed.clone());
+        let parse = |value: &Yaml| parse(value).ok_or_else(|| cannot_be(name, value, &words));
+        self.read_with(key, allowed, default, parse, show)
+    }
+
+    fn read_with<T: Clone>(
+        &mut self,
+        Key(key, about): Key,
+        allowed: String,
+        default: T,
+        parse: impl Fn(&Yaml) -> Result<T, Failure>,
+        show: impl Fn(&T) -> Json,
+    ) -> T {
         let read = self.find(key).and_then(|found| match found {
             None => Ok((default.clone(), Origin::Default)),
             Some((given, origin)) => match parse(&given) {
-                Some(value) => Ok((value, origin)),
-                None => Err(cannot_be(key, &given, &allowed).at(&origin.place())),
+                Ok(value) => Ok((value, origin)),
+                Err(failure) => Err(failure.at(&origin.place())),
             },
         });
         let (value, origin) = read.unwrap_or_else(|failure| {

@@ -7,6 +7,7 @@ use membrane::Limits;
 use membrane_http::Origins;
 
 use super::database::Database;
+use super::urls::{CacheUrl, PostgresUrl};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) runs: RunSettings,
     pub(crate) echo: EchoSettings,
     pub(crate) sqlite: SqliteSettings,
+    pub(crate) postgres: PostgresSettings,
+    pub(crate) cache: CacheSettings,
     pub(crate) model: ModelSettings,
     pub(crate) log: LogSettings,
 }
@@ -62,6 +65,41 @@ pub(crate) struct SqliteSettings {
     pub(crate) readers: usize,
     pub(crate) cache_kib: u32,
     pub(crate) checkpoint_pages: u32,
+}
+
+/// How a PostgreSQL database is used. Without a pooler there is no `direct_url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PostgresSettings {
+    pub(crate) pooler: Pooler,
+    /// Past the pooler, for what it cannot carry.
+    pub(crate) direct_url: Option<PostgresUrl>,
+    pub(crate) pool_size: usize,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) queue_len: usize,
+    pub(crate) max_batch: usize,
+}
+
+/// What stands between this process and the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pooler {
+    /// Nothing: a connection is one to the server.
+    None,
+    /// One that lends a connection to the server for as long as ours lives.
+    Session,
+    /// One that lends it for a transaction: nothing of a session holds beyond that.
+    Transaction,
+}
+
+/// What is kept of turns that were read, which never change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CacheSettings {
+    /// In this process, in MiB; nothing, if it is 0.
+    pub(crate) memory_mib: usize,
+    /// Between processes.
+    pub(crate) url: Option<CacheUrl>,
+    pub(crate) timeout: Duration,
+    pub(crate) lifetime: Duration,
 }
 
 /// Who answers.

@@ -11,7 +11,7 @@ use super::file::File;
 use super::load::{Flags, default_settings, known_keys, resolve};
 use super::names;
 use super::report::Entry;
-use super::settings::{LogFormat, LogLevel, Provider, Settings};
+use super::settings::{LogFormat, LogLevel, Pooler, Provider, Settings};
 
 const DOCUMENTATION: &str = include_str!("../../../../docs/configuration.md");
 
@@ -110,6 +110,17 @@ fn every_default_is_the_promised_one() {
         ("chat.sqlite.readers", json!(2)),
         ("chat.sqlite.cache_kib", json!(65_536)),
         ("chat.sqlite.checkpoint_pages", json!(1000)),
+        ("chat.postgres.pooler", json!("none")),
+        ("chat.postgres.direct_url", Json::Null),
+        ("chat.postgres.pool_size", json!(16)),
+        ("chat.postgres.connect_timeout_ms", json!(3000)),
+        ("chat.postgres.timeout_ms", json!(5000)),
+        ("chat.postgres.queue_len", json!(1024)),
+        ("chat.postgres.max_batch", json!(256)),
+        ("chat.cache.memory_mib", json!(64)),
+        ("chat.cache.url", Json::Null),
+        ("chat.cache.timeout_ms", json!(20)),
+        ("chat.cache.lifetime_ms", json!(600_000)),
         ("chat.model.provider", json!("echo")),
         ("chat.model.name", Json::Null),
         ("chat.log.level", json!("info")),
@@ -153,7 +164,7 @@ fn every_number_takes_both_ends_of_its_range_and_nothing_beyond() {
         assert!(!accepted(max + 1), "{} takes no {}", known.key, max + 1);
         assert!(min == 0 || !accepted(min - 1), "{} takes no {}", known.key, min - 1);
     }
-    assert_eq!(numbers, 26);
+    assert_eq!(numbers, 34);
 }
 
 #[test]
@@ -208,6 +219,10 @@ fn what_a_key_cannot_be_is_refused_with_place_key_value_and_remedy() {
         ("chat.model.provider", "openai", "\"openai\"", "one of: echo"),
         ("chat.model.name", "4", "4", "in quotes"),
         ("chat.model.name", "' '", "\" \"", "text"),
+        ("chat.postgres.pooler", "statement", "\"statement\"", "one of: none, session, transaction"),
+        ("chat.postgres.pool_size", "0", "0", "a whole number from 1 to 10000"),
+        ("chat.postgres.direct_url", "5", "5", "postgresql://USER:PASSWORD@HOST:PORT/NAME"),
+        ("chat.cache.url", "[a]", "a list", "redis://USER:PASSWORD@HOST:PORT/NUMBER"),
         ("chat.log.level", "loud", "\"loud\"", "one of: error, warn, info, debug, trace"),
         ("chat.log.format", "json", "\"json\"", "one of: text"),
     ] {
@@ -222,6 +237,61 @@ fn what_a_key_cannot_be_is_refused_with_place_key_value_and_remedy() {
     assert!(error.starts_with("--addr: chat.server.addr cannot be \"here\"; give an IP address"), "{error}");
     let error = from_yaml(&yaml_of("chat.echo.delay_ms", "${NOPE}")).unwrap_err();
     assert!(error.starts_with("/c/i.yaml:3: chat.echo.delay_ms: NOPE is not set"), "{error}");
+}
+
+#[test]
+fn a_url_is_refused_with_its_place_and_without_its_password() {
+    for (key, value, remedy) in [
+        ("chat.postgres.direct_url", "'sqlite:a.db'", "sqlite: does not name a PostgreSQL database"),
+        ("chat.postgres.direct_url", "'mysql://me:secret@h/d'", "mysql: does not name a PostgreSQL database"),
+        ("chat.postgres.direct_url", "me:secret@h/d", "postgresql://USER:PASSWORD@HOST:PORT/NAME"),
+        ("chat.postgres.direct_url", "postgres://me:secret@h:x/d", "postgres://me:***@h:x/d cannot be \"x\""),
+        ("chat.cache.url", "'memory:'", "redis://USER:PASSWORD@HOST:PORT/NUMBER"),
+        ("chat.cache.url", "redis://:secret@h/x", "redis://:***@h/x cannot be \"x\""),
+    ] {
+        let error = from_yaml(&yaml_of(key, value)).unwrap_err();
+        let is_told = error.starts_with(&format!("/c/i.yaml:3: {key}: ")) && error.contains(remedy);
+        assert!(is_told && !error.contains("secret"), "{error}");
+        let variable = names::variable(key);
+        let error = from_environment(&variable, value.trim_matches('\'')).unwrap_err();
+        let is_told = error.starts_with(&format!("{variable}: {key}: ")) && error.contains(remedy);
+        assert!(is_told && !error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn urls_are_shown_without_their_passwords_and_empty_ones_are_none() {
+    let yaml = "chat:\n  postgres:\n    pooler: Transaction\n    direct_url: postgres://me:${PW}@h/d\n  cache:\n    \
+                url: valkey://:${PW}@c\n";
+    let (settings, entries) = resolved(None, &[("PW", "se/cret")], yaml).unwrap();
+    let origin = |line| format!("file /c/i.yaml:{line}");
+    assert_eq!(settings.postgres.pooler, Pooler::Transaction);
+    let direct = settings.postgres.direct_url.clone().unwrap();
+    assert_eq!(direct.for_driver(), "postgresql://me:se%2Fcret@h:5432/d");
+    let shown = (&json!("postgresql://me:***@h:5432/d"), origin(4));
+    assert_eq!(entry(&entries, "chat.postgres.direct_url"), shown);
+    let cache = settings.cache.url.clone().unwrap();
+    assert_eq!(cache.for_driver(), "redis://:se%2Fcret@c:6379/0");
+    assert_eq!(entry(&entries, "chat.cache.url"), (&json!("redis://:***@c:6379/0"), origin(6)));
+    assert!(!format!("{settings:?} {entries:?}").contains("cret"));
+    for empty in ["''", "' '", ""] {
+        for key in ["chat.cache.url", "chat.postgres.direct_url"] {
+            let settings = from_yaml(&yaml_of(key, empty)).unwrap();
+            assert_eq!((settings.cache.url, settings.postgres.direct_url), (None, None));
+        }
+    }
+}
+
+#[test]
+fn a_way_past_the_pooler_needs_a_pooler() {
+    let direct = ("KGENTS_CHAT_POSTGRES_DIRECT_URL", "postgres://me:secret@h/d");
+    let error = resolved(None, &[direct], "").unwrap_err();
+    assert!(error.starts_with("KGENTS_CHAT_POSTGRES_DIRECT_URL: chat.postgres.direct_url leads"), "{error}");
+    assert!(error.contains("chat.postgres.pooler is none (default)") && !error.contains("secret"), "{error}");
+    for pooler in ["session", "transaction"] {
+        resolved(None, &[direct, ("KGENTS_CHAT_POSTGRES_POOLER", pooler)], "").unwrap();
+        from_environment("KGENTS_CHAT_POSTGRES_POOLER", pooler).unwrap();
+    }
 }
 
 #[test]

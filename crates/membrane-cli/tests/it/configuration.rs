@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::tool::{Ran, Tool};
 
 /// A folder with an `infrastructure.yaml` in the place where it is looked for.
-fn tool_with(yaml: &str) -> Tool {
+pub(crate) fn tool_with(yaml: &str) -> Tool {
     let tool = Tool::new();
     fs::create_dir_all(tool.path("xdg/kgents")).unwrap();
     fs::write(tool.path("xdg/kgents/infrastructure.yaml"), yaml).unwrap();
@@ -15,7 +15,7 @@ fn tool_with(yaml: &str) -> Tool {
 }
 
 /// Runs with this environment, and with the folder for configuration and the home folder in the tool's.
-fn run(tool: &Tool, environment: &[(&str, &str)], args: &[&str]) -> Ran {
+pub(crate) fn run(tool: &Tool, environment: &[(&str, &str)], args: &[&str]) -> Ran {
     let mut command = tool.bare();
     command.env("XDG_CONFIG_HOME", tool.path("xdg")).env("HOME", tool.path("home"));
     command.envs(environment.iter().copied()).args(args).output().unwrap().into()
@@ -23,7 +23,12 @@ fn run(tool: &Tool, environment: &[(&str, &str)], args: &[&str]) -> Ran {
 
 /// What is in force: value and origin of this key.
 #[track_caller]
-fn in_force(tool: &Tool, environment: &[(&str, &str)], args: &[&str], key: &str) -> (Value, String) {
+pub(crate) fn in_force(
+    tool: &Tool,
+    environment: &[(&str, &str)],
+    args: &[&str],
+    key: &str,
+) -> (Value, String) {
     let ran = run(tool, environment, &[&["config", "--json"], args].concat());
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
     let mut all: Value = serde_json::from_str(&ran.stdout).unwrap();

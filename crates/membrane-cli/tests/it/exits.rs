@@ -147,6 +147,8 @@ fn help_names_every_code_and_variable() {
         "infrastructure.yaml",
         "XDG_DATA_HOME",
         "sqlite+aiosqlite:///",
+        "postgresql://",
+        "postgresql+asyncpg:",
         "memory:",
     ] {
         assert!(help.contains(word), "{word}");

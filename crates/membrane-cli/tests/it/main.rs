@@ -25,6 +25,8 @@ mod json;
 mod pages;
 #[cfg(test)]
 mod places;
+#[cfg(test)]
+mod postgres_urls;
 // Signals, small disks and a process's memory are tried in Linux's way.
 #[cfg(test)]
 #[cfg(target_os = "linux")]

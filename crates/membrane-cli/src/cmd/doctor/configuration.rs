@@ -32,13 +32,14 @@ pub(super) fn look(flags: Flags<'_>, found: &mut Look) -> (Option<Settings>, Opt
 fn others(used: &Database, candidates: &[Candidate], found: &mut Look) {
     let used_path = if let Database::Sqlite(path) = used { path.canonicalize().ok() } else { None };
     for candidate in candidates {
-        let Ok(Database::Sqlite(path)) = &candidate.database else { continue };
-        let is_other = path.canonicalize().is_ok_and(|real| Some(real) != used_path);
-        if is_other {
-            found.add(Check::note(
-                NAME,
-                format!("there is also {} ({}), which is not used", path.display(), candidate.place),
-            ));
+        let is_other = match &candidate.database {
+            Ok(Database::Sqlite(path)) => path.canonicalize().is_ok_and(|real| Some(real) != used_path),
+            Ok(other @ Database::Postgres(_)) => other != used,
+            Ok(Database::Memory) | Err(_) => false,
+        };
+        if let (Ok(other), true) = (&candidate.database, is_other) {
+            let (shown, place) = (other.shown(), &candidate.place);
+            found.add(Check::note(NAME, format!("there is also {shown} ({place}), which is not used")));
         }
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn listener(_port: u16) -> Option<Process> {
     None
 }
 
-/// A command line on one line, short, and without what stands between a user's name and its host in a URL.
+/// A command line on one line, short, and without the password of a URL, before its host or among its parameters.
 #[cfg(any(target_os = "linux", test))]
 fn shown(arguments: &[u8]) -> String {
     const LONGEST: usize = 160;
@@ -103,7 +103,13 @@ fn masked(word: &str) -> String {
         let (user, _) = authority.split_once(':')?;
         Some(format!("{scheme}://{user}:***@{host}"))
     })();
-    masked.unwrap_or_else(|| word.to_owned())
+    let word = masked.unwrap_or_else(|| word.to_owned());
+    let mut parts = word.split("password=");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |line, part| {
+        let end = part.find(['&', ' ']).unwrap_or(part.len());
+        format!("{line}password=***{}", part.get(end..).unwrap_or_default())
+    })
 }
 
 #[cfg(target_os = "linux")]
@@ -314,6 +320,10 @@ mod tests {
     fn a_command_line_is_shown_without_its_password() {
         let line = b"membrane\0--database-url\0postgres://me:secret@host/db\0serve\0";
         assert_eq!(shown(line), "membrane --database-url postgres://me:***@host/db serve");
+        let line = b"membrane\0--database-url\0postgres:///db?password=s@e:cret&user=me\0serve\0";
+        assert_eq!(shown(line), "membrane --database-url postgres:///db?password=***&user=me serve");
+        let line = b"membrane\0--database-url\0host=h password=secret user=me\0";
+        assert_eq!(shown(line), "membrane --database-url host=h password=*** user=me");
         assert_eq!(shown(&[b'x'; 500]).chars().count(), 161);
     }
 }

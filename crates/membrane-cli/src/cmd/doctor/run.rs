@@ -59,6 +59,17 @@ pub(crate) fn doctor(flags: Flags<'_>, args: &Doctor, output: &mut Output) -> Re
         Some(Database::Memory) => {
             found.add(Check::note("file", "memory: keeps nothing; there is no file to look at"));
         }
+        Some(Database::Postgres(url)) => {
+            if args.deep || args.session.is_some() {
+                return Err(Failure::usage(format!(
+                    "doctor --deep and --session look into files, and {url} is a PostgreSQL database; use \
+                     \"membrane check\" for the one, and \"membrane show ID\" for the other"
+                )));
+            }
+            let skipped =
+                "there is no file to look at: folder, space, locks, schema and content were skipped";
+            found.add(Check::note("file", format!("{url} is a PostgreSQL database; {skipped}")));
+        }
         None => {}
     }
     if let Some(settings) = settings {
