@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use deadpool_postgres::{PoolError, TimeoutType};
 use membrane_store::StoreError;
 use tokio_postgres::Error;
+use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
+
+use crate::connect::Connector;
 
 /// When a caller that was refused may try again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -26,6 +30,70 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A host's name that nobody knows.
+    #[error(
+        "the host {host:?} of {server} cannot be found ({problem}); correct the host in the database's URL, or the \
+         machine's name service"
+    )]
+    UnknownHost {
+        /// Hosts, ports and database.
+        server: String,
+        /// The name.
+        host: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// The connection cannot be encrypted as is wanted.
+    #[error("{server}: {problem}; {remedy}")]
+    Tls {
+        /// Host, port and database.
+        server: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The server has no connection left.
+    #[error(
+        "{server} takes no more connections ({problem}); raise its max_connections, or let fewer stay: \
+         each membrane holds up to its pool_size"
+    )]
+    TooManyConnections {
+        /// Host, port and database.
+        server: String,
+        /// What the server says.
+        problem: String,
+    },
+    /// The server is not ready, or failed otherwise.
+    #[error("{server} does not take the connection: {problem}")]
+    NotReady {
+        /// Host, port and database.
+        server: String,
+        /// What the server says.
+        problem: String,
+    },
+    /// A database that cannot hold every text.
+    #[error(
+        "{server} holds text as {encoding}; make a database with: \
+         createdb --encoding=UTF8 --template=template0 NAME"
+    )]
+    Encoding {
+        /// Host, port and database.
+        server: String,
+        /// Its encoding.
+        encoding: String,
+    },
+    /// No schema that is searched is there.
+    #[error(
+        "{server} has none of the schemas that are searched ({search_path}); make one with CREATE SCHEMA, or set \
+         search_path"
+    )]
+    NoSchema {
+        /// Host, port and database.
+        server: String,
+        /// What is searched.
+        search_path: String,
     },
     /// The server refuses the user.
     #[error(
@@ -85,6 +153,14 @@ pub enum OpenError {
         /// The table.
         table: String,
     },
+    /// kgents' tables of old.
+    #[error("{server} holds kgents' old table {table}; name another database or schema")]
+    OldTables {
+        /// Host, port and database.
+        server: String,
+        /// The table.
+        table: String,
+    },
     /// A database that a newer Membrane wrote.
     #[error("{server} has schema version {found}, this binary knows up to {known}; use a newer membrane")]
     TooNew {
@@ -113,6 +189,98 @@ pub enum OpenError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// An error with all its causes, in one line.
+pub(crate) fn whole(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut parts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+        cause = error.source();
+    }
+    parts.join(": ")
+}
+
+/// Why the first connection could not be made.
+pub(crate) async fn open_error(connector: &Connector, error: PoolError) -> OpenError {
+    let server = connector.server();
+    match error {
+        PoolError::Backend(error) => match error.code() {
+            Some(state) => refusal(connector, state, &error),
+            None => no_answer(connector, error).await,
+        },
+        PoolError::Timeout(TimeoutType::Create) => OpenError::Unreachable {
+            server,
+            source: format!("no answer within {:?}", connector.timeout()).into(),
+        },
+        error => OpenError::NotReady { server, problem: error.to_string() },
+    }
+}
+
+/// The server has spoken.
+fn refusal(connector: &Connector, state: &SqlState, error: &Error) -> OpenError {
+    let (server, problem) = (connector.server(), message(error));
+    let user = connector.user();
+    match *state {
+        SqlState::INVALID_CATALOG_NAME => OpenError::NoDatabase { server, database: connector.database() },
+        SqlState::TOO_MANY_CONNECTIONS => OpenError::TooManyConnections { server, problem },
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION if problem.contains("no encryption") => {
+            let remedy = "set sslmode=require (or verify-full), or correct the server's pg_hba.conf";
+            OpenError::Tls { server, problem, remedy }
+        }
+        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            OpenError::Refused { server, user, problem }
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE => OpenError::NotAllowed { server, user, doing: "connect", problem },
+        // PgBouncer has one code for all that it refuses.
+        SqlState::PROTOCOL_VIOLATION if problem.contains("no such database") => {
+            OpenError::NoDatabase { server, database: connector.database() }
+        }
+        SqlState::PROTOCOL_VIOLATION if problem.contains("auth") || problem.contains("no such user") => {
+            OpenError::Refused { server, user, problem }
+        }
+        _ => OpenError::NotReady { server, problem },
+    }
+}
+
+/// Nobody has spoken, or not PostgreSQL's language.
+async fn no_answer(connector: &Connector, error: Error) -> OpenError {
+    let server = connector.server();
+    let problem = whole(&error);
+    let is = |what: &str| problem.starts_with(what);
+    if is("error performing TLS handshake") {
+        let problem = problem.trim_start_matches("error performing TLS handshake: ");
+        let (problem, remedy) = if problem.contains("does not support TLS") {
+            ("the server offers no TLS".to_owned(), "switch it on there (ssl = on), or set sslmode=prefer")
+        } else {
+            (
+                format!("TLS cannot be agreed on: {problem}"),
+                "name the server's authority with sslrootcert and the host as its certificate does, or set sslmode",
+            )
+        };
+        return OpenError::Tls { server, problem, remedy };
+    }
+    if is("authentication error") || is("invalid configuration") {
+        return OpenError::Refused { server, user: connector.user(), problem };
+    }
+    for host in connector.config().get_hosts() {
+        if let Host::Tcp(host) = host
+            && connector.config().get_hostaddrs().is_empty()
+            && let Err(error) = tokio::net::lookup_host((host.as_str(), 0)).await
+        {
+            return OpenError::UnknownHost { server, host: host.clone(), problem: error.to_string() };
+        }
+    }
+    OpenError::Unreachable { server, source: error.into() }
+}
+
+/// What the server says, without what surrounds it.
+pub(crate) fn message(error: &Error) -> String {
+    error.as_db_error().map_or_else(|| whole(error), |error| error.message().to_owned())
 }
 
 /// What a failure of PostgreSQL's means to a caller of the store.

@@ -11,14 +11,23 @@
 //! What a change means is said by `membrane-store`; what operations decide, by `membrane-core`.
 
 mod apply;
+mod check;
+mod commit;
+mod connect;
+mod counts;
 mod db;
 mod error;
+mod instances;
 pub mod migrations;
+mod open;
 mod options;
 mod pool;
 mod read;
 mod rows;
 mod store;
+mod tally;
+pub mod telemetry;
+mod tls;
 mod value;
 
 pub use error::OpenError;

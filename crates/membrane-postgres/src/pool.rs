@@ -1,16 +1,18 @@
 //! Connections: made as they are needed, kept, given back, and thrown away when something went wrong with them.
 
 use std::future::Future;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool as Connections, PoolError, RecyclingMethod, Runtime, Timeouts,
+    Manager, ManagerConfig, Object, Pool as Connections, PoolError, RecyclingMethod, Runtime,
 };
-use membrane_store::StoreError;
-use tokio_postgres::{Config, NoTls};
+use deadpool_postgres::{PoolConfig, QueueMode, TimeoutType, Timeouts};
+use membrane_store::{ConnectionGauges, StoreError};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 
+use crate::connect::{Connector, limits};
 use crate::db::Db;
 use crate::error::{OpenError, slow, store_error, unavailable};
 use crate::options::{Pooler, PostgresOptions};
@@ -18,49 +20,89 @@ use crate::options::{Pooler, PostgresOptions};
 /// The connections of one store.
 pub(crate) struct Pool {
     connections: Connections,
+    connector: Connector,
     is_named: bool,
     timeout: Duration,
+    /// What a transaction begins with, where connections have no settings of their own.
+    limits: String,
 }
 
 impl Pool {
     /// Makes no connection yet.
     pub(crate) fn new(options: &PostgresOptions) -> Result<Self, OpenError> {
-        let mut config = Config::from_str(&options.url)
-            .map_err(|error| OpenError::Settings { problem: error.to_string() })?;
-        config.connect_timeout(options.connect_timeout);
-        if config.get_application_name().is_none() {
-            config.application_name("membrane");
-        }
+        let connector = Connector::new(options)?;
         // A connection is only looked at when it failed: asking before each use would double the round trips.
-        let manager =
-            Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_connect(connector.config().clone(), connector.clone(), config);
         let connections = Connections::builder(manager)
-            .max_size(options.pool_size.max(1))
-            .timeouts(Timeouts {
-                wait: Some(options.timeout),
-                create: Some(options.connect_timeout),
-                recycle: Some(options.connect_timeout),
+            .config(PoolConfig {
+                max_size: options.pool_size.max(1),
+                timeouts: Timeouts {
+                    wait: Some(options.timeout),
+                    create: Some(options.connect_timeout),
+                    recycle: Some(options.connect_timeout),
+                },
+                // The one that was used last has its statements prepared.
+                queue_mode: QueueMode::Lifo,
             })
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| OpenError::Settings { problem: error.to_string() })?;
-        Ok(Self { connections, is_named: options.pooler == Pooler::None, timeout: options.timeout })
+        let is_pooled = options.pooler == Pooler::Transaction;
+        let limits = if is_pooled { limits("LOCAL", options) } else { String::new() };
+        Ok(Self { connections, connector, is_named: !is_pooled, timeout: options.timeout, limits })
     }
 
-    /// A connection, as soon as one is free.
+    /// A connection, as soon as one is free. The time of the call begins here.
     pub(crate) async fn get(&self) -> Result<Conn, StoreError> {
-        let object = self.connections.get().await.map_err(|error| match error {
-            PoolError::Timeout(_) => unavailable("all connections to the database are busy"),
-            PoolError::Closed => StoreError::Closed,
-            PoolError::Backend(error) => store_error("connect to the database", error),
-            _ => unavailable("the database cannot be reached"),
-        })?;
-        Ok(Conn {
+        self.get_until(Instant::now() + self.timeout).await
+    }
+
+    /// The same for a call that began earlier.
+    pub(crate) async fn get_until(&self, deadline: Instant) -> Result<Conn, StoreError> {
+        match tokio::time::timeout_at(deadline, self.take()).await {
+            Ok(taken) => Ok(self.conn(taken.map_err(pool_error)?, deadline)),
+            Err(_) => Err(unavailable("all connections to the database are busy")),
+        }
+    }
+
+    /// The first connection, with PostgreSQL's own word on why there is none.
+    pub(crate) async fn get_first(&self) -> Result<Conn, PoolError> {
+        let deadline = Instant::now() + self.timeout;
+        Ok(self.conn(self.take().await?, deadline))
+    }
+
+    async fn take(&self) -> Result<Object, PoolError> {
+        self.connections.get().await
+    }
+
+    fn conn(&self, object: Object, deadline: Instant) -> Conn {
+        Conn {
             object: Some(object),
             is_named: self.is_named,
-            timeout: self.timeout,
+            limits: self.limits.clone(),
+            deadline,
+            connector: self.connector.clone(),
             is_broken: AtomicBool::new(true),
-        })
+            is_at_work: AtomicBool::new(false),
+        }
+    }
+
+    /// How connections are made.
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// How many connections there are, and how many wait for one.
+    pub(crate) fn gauges(&self) -> ConnectionGauges {
+        let status = self.connections.status();
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        ConnectionGauges {
+            limit: count(status.max_size),
+            open: count(status.size),
+            in_use: count(status.size.saturating_sub(status.available)),
+            waiting: count(status.waiting),
+        }
     }
 
     /// No connections any more, and those that come back go.
@@ -69,38 +111,102 @@ impl Pool {
     }
 }
 
+fn pool_error(error: PoolError) -> StoreError {
+    match error {
+        PoolError::Timeout(TimeoutType::Wait) => unavailable("all connections to the database are busy"),
+        PoolError::Timeout(_) => unavailable("the database does not take a connection in time"),
+        PoolError::Closed => StoreError::Closed,
+        PoolError::Backend(error) => connect_error(error),
+        _ => unavailable("the database cannot be reached"),
+    }
+}
+
+/// A store that was open once waits for its server, whatever that says meanwhile.
+fn connect_error(error: tokio_postgres::Error) -> StoreError {
+    match store_error("connect to the database", error) {
+        StoreError::Backend { source, .. } => {
+            tracing::warn!(error = %crate::error::whole(&*source), "the database takes no connection");
+            unavailable("the database takes no connection")
+        }
+        error => error,
+    }
+}
+
 /// A connection taken from the pool. Unless [`Conn::within`] has ended well it does not go back.
 pub(crate) struct Conn {
     object: Option<Object>,
     is_named: bool,
-    timeout: Duration,
+    limits: String,
+    deadline: Instant,
+    connector: Connector,
     is_broken: AtomicBool,
+    is_at_work: AtomicBool,
 }
 
 impl Conn {
     /// For statements.
-    pub(crate) fn db(&self) -> Option<Db<'_>> {
-        self.object.as_ref().map(|object| Db::new(object, self.is_named))
+    pub(crate) fn db(&self) -> Result<Db<'_>, StoreError> {
+        let object = self.object.as_ref().ok_or(StoreError::Closed)?;
+        Ok(Db::new(object, self.is_named, &self.limits))
     }
 
-    /// Does work with the connection, for as long as a call may take. What is dropped on the way, or ends badly,
+    /// Until when the call may last.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Does work with the connection, for as long as the call may last. What is dropped on the way, or ends badly,
     /// leaves the connection in doubt.
     pub(crate) async fn within<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let done = tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| Err(slow()));
+        self.is_at_work.store(true, Ordering::Relaxed);
+        let Ok(done) = tokio::time::timeout_at(self.deadline, work).await else { return Err(slow()) };
+        self.note(&done);
+        done
+    }
+
+    /// The same for what has to go through everything, however long that takes.
+    pub(crate) async fn at_leisure<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.is_at_work.store(true, Ordering::Relaxed);
+        let done = work.await;
+        self.note(&done);
+        done
+    }
+
+    fn note<T>(&self, done: &Result<T, StoreError>) {
+        self.is_at_work.store(false, Ordering::Relaxed);
         let in_doubt = matches!(done, Err(StoreError::Unavailable { .. } | StoreError::Backend { .. }));
         self.is_broken.store(in_doubt, Ordering::Relaxed);
-        done
     }
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        if let (Some(object), true) = (self.object.take(), self.is_broken.load(Ordering::Relaxed)) {
-            // Dropped, it is closed.
-            let _ = Object::take(object);
+        let Some(object) = self.object.take() else { return };
+        if !self.is_broken.load(Ordering::Relaxed) {
+            return;
         }
+        let client = Object::take(object);
+        if !self.is_at_work.load(Ordering::Relaxed) {
+            return;
+        }
+        // The server would go on with what nobody waits for, and hold its locks.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let connector = self.connector.clone();
+        runtime.spawn(async move {
+            let cancel = client.cancel_token();
+            let cancelled =
+                tokio::time::timeout(connector.timeout(), cancel.cancel_query(connector.tls())).await;
+            if let Ok(Err(error)) = cancelled {
+                tracing::debug!(%error, "a statement could not be cancelled");
+            }
+            // Closed only now: a pooler forgets the key of who has left.
+            drop(client);
+        });
     }
 }

@@ -102,10 +102,10 @@ pub(crate) fn micros(row: &Row, column: usize) -> Result<Timestamp, RowError> {
 
 /// [`SESSION_COLUMNS`] as a session.
 pub(crate) fn session(row: &Row) -> Result<Session, RowError> {
-    let session_id = |column| maybe_text(row, column).map(|text| text.map(SessionId::from_stored));
+    let session_id = |column| maybe_text(row, column).map(|text| text.map(|id| SessionId::from_stored(&id)));
     Ok(Session {
-        id: SessionId::from_stored(text(row, 0)?),
-        family: SessionId::from_stored(text(row, 1)?),
+        id: SessionId::from_stored(&text(row, 0)?),
+        family: SessionId::from_stored(&text(row, 1)?),
         project_id: maybe_text(row, 2)?,
         parent_id: session_id(3)?,
         fork_point: get::<Option<i64>>(row, 4)?.map(unsigned),
@@ -144,8 +144,8 @@ pub(crate) fn totals(row: &Row, first: usize) -> Result<Totals, RowError> {
 /// [`CHECKPOINT_COLUMNS`] as a checkpoint.
 pub(crate) fn checkpoint(row: &Row) -> Result<Checkpoint, RowError> {
     Ok(Checkpoint {
-        id: CheckpointId::from_stored(text(row, 0)?),
-        session: SessionId::from_stored(text(row, 1)?),
+        id: CheckpointId::from_stored(&text(row, 0)?),
+        session: SessionId::from_stored(&text(row, 1)?),
         cut: Cut { history: HistoryId(get(row, 2)?), turn_count: unsigned(get(row, 3)?) },
         name: maybe_text(row, 4)?,
         kind: CheckpointKind::parse(&text(row, 5)?)?,
@@ -157,7 +157,7 @@ pub(crate) fn checkpoint(row: &Row) -> Result<Checkpoint, RowError> {
 /// final_turn_count, created_at` as a crystal.
 pub(crate) fn crystal(row: &Row) -> Result<Crystal, RowError> {
     Ok(Crystal {
-        session: SessionId::from_stored(text(row, 0)?),
+        session: SessionId::from_stored(&text(row, 0)?),
         title: text(row, 1)?,
         summary: text(row, 2)?,
         key_decisions: codec::decode_list("key decisions", maybe_text(row, 3)?.as_deref())?,

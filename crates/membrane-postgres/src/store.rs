@@ -1,29 +1,231 @@
-//! The store's handle.
+//! The store's handle: takes a connection for each call, and says how long the store is open.
 
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use async_trait::async_trait;
+use membrane_core::branches::BranchNode;
+use membrane_core::checkpoint::Checkpoint;
+use membrane_core::crystal::Crystal;
+use membrane_core::history::{Cut, History, TurnMark, TurnRef};
+use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
+use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
+use membrane_core::run::{Piece, Run};
+use membrane_core::session::Session;
+use membrane_core::turn::KeptTurn;
+use membrane_store::{Change, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+
+use crate::check;
+use crate::commit::{self, Commits};
+use crate::counts::Counts;
 use crate::error::OpenError;
+use crate::instances::Instances;
+use crate::migrations::MigrationStatus;
+use crate::open;
 use crate::options::PostgresOptions;
 use crate::pool::Pool;
+use crate::read;
+use crate::telemetry::Meters;
 
 /// A keep in a PostgreSQL database. Share it through an `Arc`.
 pub struct PostgresStore {
-    pool: Pool,
+    shared: Arc<Shared>,
+}
+
+/// What the tasks of a store have in common.
+pub(crate) struct Shared {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) options: PostgresOptions,
+    pub(crate) counts: Counts,
+    pub(crate) instances: Instances,
+    pub(crate) meters: Meters,
+    pub(crate) commits: Commits,
+    /// What the tables took when that was last asked.
+    pub(crate) bytes: AtomicU64,
+    pub(crate) is_closed: AtomicBool,
+    /// Each call holds it shared; whoever closes the store waits for all of them.
+    pub(crate) calls: Arc<RwLock<()>>,
+}
+
+/// A call under way: the store is not closed before it is dropped.
+#[derive(Debug)]
+pub(crate) struct Call {
+    _under_way: OwnedRwLockReadGuard<()>,
+}
+
+impl Shared {
+    /// Begins a call.
+    pub(crate) fn enter(&self) -> Result<Call, StoreError> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
+        // It fails while somebody closes the store.
+        let under_way = Arc::clone(&self.calls).try_read_owned().map_err(|_| StoreError::Closed)?;
+        Ok(Call { _under_way: under_way })
+    }
 }
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStore").finish_non_exhaustive()
+        f.debug_struct("PostgresStore").field("options", &self.shared.options).finish_non_exhaustive()
     }
 }
 
 impl PostgresStore {
-    /// Connects, and brings the schema up to date.
+    /// Connects, and brings the schema up to date. Needs a tokio runtime with time and I/O enabled. What it measures
+    /// goes to the recorder that is installed by then ([`crate::telemetry`]).
     ///
     /// # Errors
     /// [`OpenError`]; the database is then as it was.
     pub async fn open(options: PostgresOptions) -> Result<Self, OpenError> {
-        let pool = Pool::new(&options)?;
-        Ok(Self { pool })
+        let shared = Arc::new(open::open(options).await?);
+        Ok(Self { shared })
+    }
+
+    /// Which steps of the schema a database holds. Changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it cannot be reached or read.
+    pub async fn migration_status(options: &PostgresOptions) -> Result<Vec<MigrationStatus>, OpenError> {
+        open::migration_status(options).await
+    }
+}
+
+/// One read: a call, a connection, and work on it.
+macro_rules! read {
+    ($self:ident, |$db:ident| $work:expr) => {{
+        let _call = $self.shared.enter()?;
+        let conn = $self.shared.pool.get().await?;
+        let $db = conn.db()?;
+        conn.within($work).await
+    }};
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn commit(&self, change: Change) -> Result<Receipt, StoreError> {
+        let call = self.shared.enter()?;
+        self.shared.meters.save(commit::commit(&self.shared, call, change)).await
+    }
+
+    async fn find_session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        read!(self, |db| read::sessions::find(db, id))
+    }
+
+    async fn load_thread(&self, id: &SessionId, range: Range<u64>) -> Result<Option<Thread>, StoreError> {
+        self.shared.meters.load(async { read!(self, |db| read::turns::load_thread(db, id, &range)) }).await
+    }
+
+    async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError> {
+        self.shared.meters.load(async { read!(self, |db| read::turns::load(db, cut, range)) }).await
+    }
+
+    async fn find_history(&self, id: HistoryId) -> Result<Option<History>, StoreError> {
+        read!(self, |db| read::histories::find(db, id))
+    }
+
+    async fn list_marks(&self, cut: Cut) -> Result<Vec<TurnMark>, StoreError> {
+        read!(self, |db| read::histories::list_marks(db, cut))
+    }
+
+    async fn find_marks(&self, turns: &[TurnRef]) -> Result<Vec<TurnMark>, StoreError> {
+        read!(self, |db| read::histories::find_marks(db, turns))
+    }
+
+    async fn list_sessions(
+        &self,
+        filter: &SessionFilter,
+        page: &PageRequest,
+    ) -> Result<SessionPage, StoreError> {
+        read!(self, |db| read::lists::page(db, filter, page))
+    }
+
+    async fn count_sessions(&self, filter: &SessionFilter) -> Result<u64, StoreError> {
+        read!(self, |db| read::lists::count(db, filter))
+    }
+
+    async fn list_family(&self, family: &SessionId) -> Result<Vec<BranchNode>, StoreError> {
+        read!(self, |db| read::sessions::family(db, family))
+    }
+
+    async fn list_checkpoints(&self, session: &SessionId) -> Result<Vec<Checkpoint>, StoreError> {
+        read!(self, |db| read::checkpoints::list(db, session))
+    }
+
+    async fn find_checkpoint(
+        &self,
+        session: &SessionId,
+        id: &CheckpointId,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        read!(self, |db| read::checkpoints::find(db, session, id))
+    }
+
+    async fn find_crystal(&self, session: &SessionId) -> Result<Option<Crystal>, StoreError> {
+        read!(self, |db| read::checkpoints::find_crystal(db, session))
+    }
+
+    async fn list_old_rows(
+        &self,
+        session: Option<&SessionId>,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<OldRow>, StoreError> {
+        read!(self, |db| read::old_rows::list(db, session, offset, limit))
+    }
+
+    async fn find_run(&self, session: &SessionId) -> Result<Option<Run>, StoreError> {
+        read!(self, |db| read::runs::find(db, session))
+    }
+
+    async fn list_pieces(&self, run: &RunId, from: u64) -> Result<Vec<Piece>, StoreError> {
+        read!(self, |db| read::runs::pieces(db, run, from))
+    }
+
+    async fn list_stale_runs(&self, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError> {
+        read!(self, |db| read::runs::stale(db, owners, limit))
+    }
+
+    async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError> {
+        read!(self, |db| read::runs::owners(db))
+    }
+
+    async fn hold_instance(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        let _call = self.shared.enter()?;
+        self.shared.instances.hold(instance).await
+    }
+
+    async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError> {
+        let _call = self.shared.enter()?;
+        self.shared.instances.list_dead(among).await
+    }
+
+    async fn stats(&self) -> Result<StoreStats, StoreError> {
+        let _call = self.shared.enter()?;
+        let conn = self.shared.pool.get().await?;
+        conn.at_leisure(read::stats::stats(conn.db()?)).await
+    }
+
+    async fn gauges(&self) -> Result<StoreGauges, StoreError> {
+        let call = self.shared.enter()?;
+        read::stats::gauges(&self.shared, call).await
+    }
+
+    async fn check(&self) -> Result<Vec<String>, StoreError> {
+        let _call = self.shared.enter()?;
+        let conn = self.shared.pool.get().await?;
+        conn.at_leisure(check::check(conn.db()?)).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        shared.is_closed.store(true, Ordering::Release);
+        let _all_done = shared.calls.write().await;
+        // Before the connections, of which it needs one.
+        let let_go = shared.instances.let_go().await;
+        shared.pool.close();
+        let_go
     }
 }

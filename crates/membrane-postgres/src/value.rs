@@ -166,6 +166,18 @@ impl<'a> From<&'a Option<String>> for Value<'a> {
     }
 }
 
+impl<'a> From<Vec<&'a str>> for Value<'a> {
+    fn from(values: Vec<&'a str>) -> Self {
+        Self::Texts(values.into_iter().map(escape).collect())
+    }
+}
+
+impl From<Vec<i64>> for Value<'_> {
+    fn from(values: Vec<i64>) -> Self {
+        Self::Ints(values)
+    }
+}
+
 impl<'a> From<&'a [u8]> for Value<'a> {
     fn from(value: &'a [u8]) -> Self {
         Self::Bytes(value)

@@ -134,7 +134,7 @@ impl WriteQueue {
         let count = |places: usize| u64::try_from(places).unwrap_or(u64::MAX);
         let places = self.requests.max_capacity();
         let queued = count(places.saturating_sub(self.requests.capacity()));
-        Ok(StoreGauges { sessions, turns, bytes: 0, queued, queue_capacity: count(places) })
+        Ok(StoreGauges { sessions, turns, queued, queue_capacity: count(places), ..StoreGauges::default() })
     }
 
     /// Closes the file after everything that was asked before.

@@ -73,6 +73,21 @@ pub struct StoreGauges {
     pub queued: u64,
     /// How many may wait.
     pub queue_capacity: u64,
+    /// Connections to the database; `None` where there is no server.
+    pub connections: Option<ConnectionGauges>,
+}
+
+/// The connections that a store keeps to its database server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnectionGauges {
+    /// How many there may be.
+    pub limit: u64,
+    /// How many there are.
+    pub open: u64,
+    /// How many of those are at work.
+    pub in_use: u64,
+    /// Calls that wait for one.
+    pub waiting: u64,
 }
 
 /// A keep of sessions. See the crate's documentation for the rules that hold for every method.

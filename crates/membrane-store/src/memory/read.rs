@@ -168,9 +168,7 @@ impl State {
         StoreGauges {
             sessions: as_u64(self.sessions.len()),
             turns: as_u64(self.turns.len()),
-            bytes: 0,
-            queued: 0,
-            queue_capacity: 0,
+            ..StoreGauges::default()
         }
     }
 }

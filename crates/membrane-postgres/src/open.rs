@@ -1,0 +1,105 @@
+//! Opening a keep: is this a server, a database and a user that will do?
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use tokio::sync::RwLock;
+
+use crate::commit::Commits;
+use crate::connect::Connector;
+use crate::counts::Counts;
+use crate::db::Db;
+use crate::error::{Doing, OpenError, open_error};
+use crate::instances::Instances;
+use crate::migrations::{self, MigrationStatus};
+use crate::options::PostgresOptions;
+use crate::pool::{Conn, Pool};
+use crate::store::Shared;
+use crate::telemetry::Meters;
+
+/// The oldest PostgreSQL that will do: it knows `pg_current_xact_id`.
+const OLDEST: u32 = 13;
+
+/// Connects, and brings the schema up to date.
+pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> {
+    let direct = Connector::direct(&options)?;
+    let pool = Arc::new(Pool::new(&options)?);
+    let conn = connect(&pool).await?;
+    let counts = {
+        let db = conn.db()?;
+        let opened = look(db, pool.connector()).await;
+        let schema = match opened {
+            Ok(schema) => schema,
+            Err(error) => return Err(error),
+        };
+        migrations::migrate(db, pool.connector()).await?;
+        (schema, conn.at_leisure(Counts::start(db)).await?)
+    };
+    let (schema, counts) = counts;
+    // Given back.
+    drop(conn);
+    let instances = Instances::new(Arc::clone(&pool), direct, schema, &options);
+    let commits = Commits::new(&options);
+    Ok(Shared {
+        pool,
+        options,
+        counts,
+        instances,
+        meters: Meters::new(),
+        commits,
+        bytes: AtomicU64::new(0),
+        is_closed: AtomicBool::new(false),
+        calls: Arc::new(RwLock::new(())),
+    })
+}
+
+/// Which steps of the schema a database holds.
+pub(crate) async fn migration_status(options: &PostgresOptions) -> Result<Vec<MigrationStatus>, OpenError> {
+    let pool = Pool::new(options)?;
+    let conn = connect(&pool).await?;
+    let status = migrations::status(conn.db()?, pool.connector()).await;
+    pool.close();
+    status
+}
+
+async fn connect(pool: &Pool) -> Result<Conn, OpenError> {
+    match pool.get_first().await {
+        Ok(conn) => Ok(conn),
+        Err(error) => Err(open_error(pool.connector(), error).await),
+    }
+}
+
+/// Refuses a server that cannot hold a keep. Gives the schema that is worked in.
+async fn look(db: Db<'_>, connector: &Connector) -> Result<String, OpenError> {
+    let doing = "look at the server";
+    let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
+               pg_is_in_recovery(), current_setting('transaction_read_only'), \
+               current_setting('server_encoding'), current_schema()::text, current_setting('search_path')";
+    let row = db.find(sql, &[]).await.doing(doing)?;
+    let Some(row) = row else {
+        return Err(OpenError::NotReady {
+            server: connector.server(),
+            problem: "it tells nothing of itself".into(),
+        });
+    };
+    let server = || connector.server();
+    let number: i32 = row.try_get(0).doing(doing)?;
+    if u32::try_from(number / 10_000).unwrap_or(0) < OLDEST {
+        let found = row.try_get(1).doing(doing)?;
+        return Err(OpenError::TooOld { server: server(), found, needed: OLDEST });
+    }
+    if row.try_get(2).doing(doing)? {
+        return Err(OpenError::ReadOnly { server: server(), problem: "it is a standby".to_owned() });
+    }
+    if row.try_get::<_, &str>(3).doing(doing)? == "on" {
+        let problem = "default_transaction_read_only is on".to_owned();
+        return Err(OpenError::ReadOnly { server: server(), problem });
+    }
+    let encoding: String = row.try_get(4).doing(doing)?;
+    if encoding != "UTF8" {
+        return Err(OpenError::Encoding { server: server(), encoding });
+    }
+    let schema: Option<String> = row.try_get(5).doing(doing)?;
+    let search_path = row.try_get(6).doing(doing)?;
+    schema.ok_or_else(|| OpenError::NoSchema { server: server(), search_path })
+}

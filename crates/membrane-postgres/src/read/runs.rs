@@ -1,0 +1,71 @@
+//! Unfinished turns.
+
+use membrane_core::ids::{InstanceId, LeaseToken, RunId, SessionId, TurnId};
+use membrane_core::json::Json;
+use membrane_core::run::{Lease, Piece, Run, RunPhase};
+use membrane_core::time::Timestamp;
+use membrane_core::turn::{Linearity, Message};
+use membrane_store::{StoreError, codec};
+use tokio_postgres::Row;
+
+use crate::db::Db;
+use crate::error::Doing;
+use crate::rows::{self, RowError, get, signed, unsigned};
+use crate::value::values;
+
+const COLUMNS: &str = "id, session_id, turn_id, user_message, user_mentions_json, user_linearity, model, \
+     phase, owner_id, lease_token, started_at";
+
+fn run(row: &Row) -> Result<Run, RowError> {
+    Ok(Run {
+        id: RunId::from_stored(&rows::text(row, 0)?),
+        session: SessionId::from_stored(&rows::text(row, 1)?),
+        turn_id: TurnId::from_stored(&rows::text(row, 2)?),
+        user: Message {
+            content: rows::text(row, 3)?,
+            mentions: rows::maybe_text(row, 4)?.map(|text| Json::parse("mentions", &text)).transpose()?,
+            linearity: Linearity::parse(&rows::text(row, 5)?)?,
+        },
+        model: rows::maybe_text(row, 6)?,
+        phase: RunPhase::parse(&rows::text(row, 7)?)?,
+        lease: Lease {
+            owner: InstanceId::from_stored(&rows::text(row, 8)?),
+            token: LeaseToken(unsigned(get(row, 9)?)),
+        },
+        started_at: Timestamp::parse(&rows::text(row, 10)?)?,
+    })
+}
+
+/// Finds the run that is open on a session.
+pub(crate) async fn find(db: Db<'_>, session: &SessionId) -> Result<Option<Run>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM runs WHERE session_id = $1");
+    let found = db.find(&sql, &values![session.as_str()]).await.doing("read a run")?;
+    found.map(|row| rows::read("runs", &row, run)).transpose()
+}
+
+/// A run's pieces from number `from` on.
+pub(crate) async fn pieces(db: Db<'_>, id: &RunId, from: u64) -> Result<Vec<Piece>, StoreError> {
+    let sql = "SELECT run_id, seq, body_json FROM run_pieces WHERE run_id = $1 AND seq >= $2 ORDER BY seq";
+    let found = db.query(sql, &values![id.as_str(), signed(from)]).await.doing("read a run's pieces")?;
+    rows::collect("run_pieces", &found, |row| {
+        Ok(Piece { seq: unsigned(get(row, 1)?), body: codec::decode_piece(&rows::text(row, 2)?)? })
+    })
+}
+
+/// Running runs whose lease has expired or whose owner is one of `owners`, oldest first.
+pub(crate) async fn stale(db: Db<'_>, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError> {
+    let owners: Vec<&str> = owners.iter().map(InstanceId::as_str).collect();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM runs WHERE phase = 'running' \
+         AND (lease_until <= clock_timestamp() OR owner_id = ANY ($1)) ORDER BY started_at, id LIMIT $2"
+    );
+    let found = db.query(&sql, &values![owners, i64::from(limit)]).await.doing("look for stale runs")?;
+    rows::collect("runs", &found, run)
+}
+
+/// The instances that hold leases.
+pub(crate) async fn owners(db: Db<'_>) -> Result<Vec<InstanceId>, StoreError> {
+    let sql = "SELECT DISTINCT owner_id FROM runs WHERE phase = 'running' ORDER BY owner_id";
+    let found = db.query(sql, &[]).await.doing("list lease owners")?;
+    rows::collect("runs", &found, |row| Ok(InstanceId::from_stored(&rows::text(row, 0)?)))
+}
