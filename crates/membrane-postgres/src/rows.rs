@@ -19,7 +19,7 @@ use crate::value::unescape;
 
 /// The columns of [`session`], in its order.
 pub(crate) const SESSION_COLUMNS: &str = "id, family_id, project_id, parent_id, fork_point, branch_name, \
-     title, tags_json, pinned, archived, trailing, metadata_json, state, is_merged, merged_into, version, \
+     title, tags_json, pinned, archived, \"trailing\", metadata_json, state, is_merged, merged_into, version, \
      history_id, turn_count, sum_succeeded, sum_failed, sum_tool_calls, context_size, sum_chars, \
      sum_code_blocks, flipped, legacy_alpha, legacy_beta, created_at, last_active";
 

@@ -123,7 +123,7 @@ CREATE TABLE chat_sessions (
     tags_json TEXT COLLATE "C" NOT NULL DEFAULT '[]',
     pinned BOOLEAN NOT NULL DEFAULT FALSE,
     archived BOOLEAN NOT NULL DEFAULT FALSE,
-    trailing BOOLEAN NOT NULL DEFAULT FALSE,
+    "trailing" BOOLEAN NOT NULL DEFAULT FALSE,
     version BIGINT NOT NULL,
     history_id BIGINT NOT NULL REFERENCES histories (id),
     head_segment_id BIGINT,
