@@ -21,6 +21,11 @@ pub(crate) struct Statement<'a> {
     pub(crate) values: Vec<Value<'a>>,
 }
 
+impl Statement<'_> {
+    /// Stands for [`Db::begin`].
+    pub(crate) const BEGIN: Self = Self { sql: "BEGIN", values: Vec::new() };
+}
+
 /// A borrowed connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Db<'a> {
@@ -106,7 +111,9 @@ impl<'a> Db<'a> {
 
     async fn answer(&self, statement: &Statement<'_>) -> Result<Vec<Row>, Error> {
         if statement.values.is_empty() {
-            return self.batch(statement.sql).await.map(|()| Vec::new());
+            let is_begin = statement.sql == Statement::BEGIN.sql;
+            let sent = if is_begin { self.begin().await } else { self.batch(statement.sql).await };
+            return sent.map(|()| Vec::new());
         }
         self.query(statement.sql, &statement.values).await
     }

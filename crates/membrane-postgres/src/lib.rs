@@ -10,7 +10,9 @@
 //!
 //! What a change means is said by `membrane-store`; what operations decide, by `membrane-core`.
 
+mod append;
 mod apply;
+mod batch;
 mod check;
 mod commit;
 mod connect;
@@ -23,6 +25,7 @@ mod open;
 mod options;
 mod pool;
 mod read;
+mod records;
 mod rows;
 mod store;
 mod tally;

@@ -1,0 +1,204 @@
+//! Runs: the unfinished turn, its log and its lease.
+//!
+//! A lease's expiry is judged by the database's clock, which all instances share.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use membrane_core::ids::{InstanceId, LeaseToken, RunId, SessionId};
+use membrane_core::json::Json;
+use membrane_core::run::{Lease, Piece, Run, RunPhase};
+use membrane_core::state::State;
+use membrane_core::time::Timestamp;
+use membrane_core::turn::Turn;
+use membrane_store::{StoreError, Subject, codec};
+use tokio_postgres::Row;
+
+use super::turns::{self, MeasuredTurn};
+use super::tx::{Meaning, Tx};
+use crate::rows::{self, RowError, get, signed};
+use crate::value::{Value, escape, values};
+
+/// What the rules of leases look at.
+#[derive(Debug, Clone)]
+pub(super) struct HeldRun {
+    pub(super) id: RunId,
+    pub(super) session: SessionId,
+    pub(super) phase: RunPhase,
+    pub(super) owner: InstanceId,
+    pub(super) token: LeaseToken,
+    pub(super) has_lease: bool,
+    pub(super) has_expired: bool,
+    /// The number that the next piece of its log gets.
+    next_seq: i64,
+}
+
+impl HeldRun {
+    /// The columns that [`super::locks::Names::read_runs`] reads.
+    pub(super) fn decode(row: &Row) -> Result<Self, RowError> {
+        Ok(Self {
+            id: RunId::from_stored(&rows::text(row, 0)?),
+            session: SessionId::from_stored(&rows::text(row, 1)?),
+            phase: RunPhase::parse(get(row, 2)?)?,
+            owner: InstanceId::from_stored(&rows::text(row, 3)?),
+            token: LeaseToken(get::<i64>(row, 4)?.unsigned_abs()),
+            has_lease: get(row, 5)?,
+            has_expired: get(row, 6)?,
+            next_seq: get(row, 7)?,
+        })
+    }
+}
+
+fn held<'tx>(tx: &'tx mut Tx<'_>, id: &RunId) -> Result<&'tx mut HeldRun, StoreError> {
+    tx.runs.iter_mut().find(|run| run.id == *id).ok_or_else(|| StoreError::not_found(Subject::Run, id))
+}
+
+/// Opens a run; the session becomes `processing`.
+pub(super) async fn begin<'a>(tx: &mut Tx<'a>, run: &'a Run, lease_for: Duration) -> Result<(), StoreError> {
+    let doing = "begin a run";
+    tx.set_state(&run.session, State::Processing)?;
+    // The session is locked, so that nobody opens or closes one meanwhile.
+    let open = tx
+        .ask(
+            doing,
+            "SELECT session_id, started_at FROM runs WHERE session_id = $1",
+            values![run.session.as_str()],
+        )
+        .await?;
+    if let Some(open) = open.first() {
+        let since = rows::read("runs", open, |row| Ok(Timestamp::parse(&rows::text(row, 1)?)?))?;
+        return Err(StoreError::Busy { session: run.session.clone(), since });
+    }
+    tx.put_meaning(
+        doing,
+        "INSERT INTO runs (id, session_id, turn_id, user_message, user_mentions_json, user_linearity, \
+         model, phase, owner_id, lease_token, lease_until, started_at) VALUES ($1, $2, $3, $4, $5, $6, \
+         $7, $8, $9, $10, clock_timestamp() + $11 * INTERVAL '1 microsecond', $12)",
+        values![
+            run.id.as_str(),
+            run.session.as_str(),
+            run.turn_id.as_str(),
+            run.user.content.as_str(),
+            run.user.mentions.as_ref().map(Json::as_str),
+            run.user.linearity.as_str(),
+            run.model.as_deref(),
+            RunPhase::Running.as_str(),
+            run.lease.owner.as_str(),
+            signed(run.lease.token.0),
+            micros(lease_for),
+            run.started_at.to_string(),
+        ],
+        Meaning::Taken(Subject::Run, run.id.to_string()),
+    );
+    tx.runs.push(HeldRun {
+        id: run.id.clone(),
+        session: run.session.clone(),
+        phase: RunPhase::Running,
+        owner: run.lease.owner.clone(),
+        token: run.lease.token,
+        has_lease: true,
+        has_expired: lease_for.is_zero(),
+        next_seq: 0,
+    });
+    Ok(())
+}
+
+/// Adds pieces to the log; their numbers go on without a gap.
+pub(super) fn append_pieces<'a>(tx: &mut Tx<'a>, run: &'a RunId, pieces: &[Piece]) -> Result<(), StoreError> {
+    let held = held(tx, run)?;
+    let first = held.next_seq;
+    for (seq, piece) in (first..).zip(pieces) {
+        if signed(piece.seq) != seq {
+            // Somebody else writes this run's log.
+            return Err(StoreError::LeaseLost { run: run.clone() });
+        }
+        held.next_seq = seq + 1;
+    }
+    let bodies = pieces.iter().map(|piece| {
+        let text = codec::encode_piece(&piece.body)?;
+        Ok(Cow::Owned(escape(&text).into_owned()))
+    });
+    let bodies: Vec<Cow<'a, str>> = bodies.collect::<Result<_, StoreError>>()?;
+    if bodies.is_empty() {
+        return Ok(());
+    }
+    tx.put(
+        "append a run's pieces",
+        "INSERT INTO run_pieces (run_id, seq, body_json) \
+         SELECT $1, $2 - 1 + number, body FROM unnest($3) WITH ORDINALITY AS pieces (body, number)",
+        [Value::from(run.as_str()), Value::from(first), Value::Texts(bodies)],
+    );
+    Ok(())
+}
+
+/// Lets the lease last from now on; a run that waits for a tool has none.
+pub(super) fn renew<'a>(tx: &mut Tx<'a>, run: &'a RunId, lease_for: Duration) -> Result<(), StoreError> {
+    let held = held(tx, run)?;
+    held.has_expired &= lease_for.is_zero();
+    tx.put(
+        "renew a lease",
+        "UPDATE runs SET lease_until = CASE WHEN lease_until IS NOT NULL \
+         THEN clock_timestamp() + $2 * INTERVAL '1 microsecond' END WHERE id = $1",
+        values![run.as_str(), micros(lease_for)],
+    );
+    Ok(())
+}
+
+/// The run waits for a tool and holds no lease.
+pub(super) fn suspend<'a>(tx: &mut Tx<'a>, run: &'a RunId) -> Result<(), StoreError> {
+    let held = held(tx, run)?;
+    held.phase = RunPhase::AwaitingTool;
+    held.has_lease = false;
+    held.has_expired = false;
+    let session = held.session.clone();
+    tx.put(
+        "suspend a run",
+        "UPDATE runs SET phase = 'awaiting_tool', lease_until = NULL WHERE id = $1",
+        values![run.as_str()],
+    );
+    tx.set_state(&session, State::AwaitingTool)
+}
+
+/// The run goes on under a new lease.
+pub(super) fn resume<'a>(
+    tx: &mut Tx<'a>,
+    run: &'a RunId,
+    lease: &'a Lease,
+    lease_for: Duration,
+) -> Result<(), StoreError> {
+    let held = held(tx, run)?;
+    held.phase = RunPhase::Running;
+    held.owner = lease.owner.clone();
+    held.token = lease.token;
+    held.has_lease = true;
+    held.has_expired = lease_for.is_zero();
+    let session = held.session.clone();
+    tx.put(
+        "resume a run",
+        "UPDATE runs SET phase = 'running', owner_id = $2, lease_token = $3, \
+         lease_until = clock_timestamp() + $4 * INTERVAL '1 microsecond' WHERE id = $1",
+        values![run.as_str(), lease.owner.as_str(), signed(lease.token.0), micros(lease_for)],
+    );
+    tx.set_state(&session, State::Processing)
+}
+
+/// Ends a run: its turn is appended, the run and its log go.
+pub(super) async fn finish<'a>(
+    tx: &mut Tx<'a>,
+    run: &'a RunId,
+    turn: &'a Turn,
+    measured: &'a [MeasuredTurn],
+) -> Result<(), StoreError> {
+    let session = held(tx, run)?.session.clone();
+    tx.runs.retain(|held| held.id != *run);
+    tx.put("finish a run", "DELETE FROM runs WHERE id = $1", values![run.as_str()]);
+    tx.set_state(&session, State::Idle)?;
+    turns::append(tx, &session, std::slice::from_ref(turn), measured).await
+}
+
+/// The longest lease, a thousand years: times have an end.
+const MAX_LEASE: i64 = 1000 * 365 * 24 * 60 * 60 * 1_000_000;
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(MAX_LEASE).min(MAX_LEASE)
+}
