@@ -24,7 +24,7 @@ pub(super) async fn create<'a>(
     cut: Cut,
 ) -> Result<(), StoreError> {
     tx.flush();
-    let standing = standing_at(tx.db().await?, cut).await?;
+    let (_, standing) = standing_at(tx, cut).await?;
     let evidence = Evidence::derive(standing.totals, standing.flipped, standing.legacy);
     insert(tx, id, session, name, CheckpointKind::Named, cut, &evidence)
 }

@@ -18,6 +18,8 @@ pub(super) struct Names<'a> {
     pub(super) runs: Vec<&'a RunId>,
     /// Those of them whose session changes, too.
     session_runs: Vec<&'a RunId>,
+    /// The sessions on which runs begin.
+    begun: Vec<&'a SessionId>,
     deleted: Vec<&'a SessionId>,
     moved: Vec<&'a SessionId>,
     deleted_checkpoints: Vec<&'a CheckpointId>,
@@ -88,7 +90,10 @@ impl<'a> Names<'a> {
                 self.signals.push(*at);
                 self.is_exclusive = true;
             }
-            Write::BeginRun { run, .. } => self.sessions.push(&run.session),
+            Write::BeginRun { run, .. } => {
+                self.sessions.push(&run.session);
+                self.begun.push(&run.session);
+            }
             Write::AppendPieces { run, .. } | Write::RenewLease { run, .. } => self.runs.push(run),
             Write::SuspendRun { run } | Write::ResumeRun { run, .. } | Write::FinishRun { run, .. } => {
                 self.runs.push(run);
@@ -142,6 +147,14 @@ impl<'a> Names<'a> {
                   (SELECT coalesce(max(seq) + 1, 0) FROM run_pieces WHERE run_id = runs.id) \
                   FROM runs WHERE id = ANY($1)",
             values: vec![texts(self.runs.iter().map(|id| id.as_str()))],
+        })
+    }
+
+    /// Reads which of the sessions on which runs begin have one. They are locked: nobody opens or closes one meanwhile.
+    pub(super) fn read_open_runs(&self) -> Option<Statement<'a>> {
+        (!self.begun.is_empty()).then(|| Statement {
+            sql: "SELECT session_id, started_at FROM runs WHERE session_id = ANY($1)",
+            values: vec![texts(self.begun.iter().map(|id| id.as_str()))],
         })
     }
 

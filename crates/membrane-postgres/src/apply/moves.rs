@@ -11,10 +11,8 @@ use membrane_store::{StoreError, Subject};
 use super::checkpoints;
 use super::record::Dirty;
 use super::tx::Tx;
-use crate::db::Db;
-use crate::error::Doing;
 use crate::read::histories;
-use crate::rows::{self, signed};
+use crate::rows::{self, get, signed};
 use crate::value::values;
 
 /// What a thread's rows add up to at a cut.
@@ -54,11 +52,7 @@ pub(super) async fn move_session<'a>(
             values![head.segment.0, head.position],
         );
     }
-    let db = tx.db().await?;
-    let history = histories::find(db, to.history)
-        .await?
-        .ok_or_else(|| StoreError::not_found(Subject::History, to.history.0))?;
-    let standing = standing(db, to, &history).await?;
+    let (history, standing) = standing_at(tx, to).await?;
     let head = regain_head(tx, &history, to.turn_count, session).await?;
     let now = tx.now_text.clone();
     let record = tx.record(session)?;
@@ -75,38 +69,38 @@ pub(super) async fn move_session<'a>(
     checkpoints::prune_automatic(tx, session).await
 }
 
-/// What a cut adds up to: one slice, one turn, and the signals in between.
-pub(super) async fn standing_at(db: Db<'_>, cut: Cut) -> Result<Standing, StoreError> {
-    let history = histories::find(db, cut.history)
-        .await?
-        .ok_or_else(|| StoreError::not_found(Subject::History, cut.history.0))?;
-    standing(db, cut, &history).await
+/// What a cut adds up to: one slice, one turn, and the signals in between. All of it is asked at once.
+pub(super) async fn standing_at(tx: &mut Tx<'_>, cut: Cut) -> Result<(History, Standing), StoreError> {
+    let find = histories::find_statement(cut.history);
+    tx.put("read a history", find.sql, find.values);
+    let values = || values![cut.history.0, signed(cut.turn_count)];
+    tx.put("read a turn's totals", LAST_TURN, values());
+    let flips = tx.ask_all("count signals", histories::COUNT_FLIPS, values()).await?;
+    let [.., history, turn, flipped] = flips.as_slice() else {
+        return Err(StoreError::inconsistent("histories", cut.history.0, "no answer"));
+    };
+    let history =
+        histories::decode(history)?.ok_or_else(|| StoreError::not_found(Subject::History, cut.history.0))?;
+    let legacy = LegacyTotals::of(&history.legacy);
+    let Some(last) = cut.turn_count.checked_sub(1) else {
+        return Ok((history, Standing::before_first(legacy)));
+    };
+    let (Some(turn), Some(flipped)) = (turn.first(), flipped.first()) else {
+        let turn = format_args!("{last} of history {}", cut.history.0);
+        return Err(StoreError::not_found(Subject::Turn, turn));
+    };
+    let (order_at, totals) = rows::read("turns", turn, |row| {
+        Ok((rows::micros(row, 1)?, rows::totals(row, 2)? + rows::totals(row, 8)?))
+    })?;
+    let flipped = rows::read("flipped_turns", flipped, |row| get(row, 0))?;
+    Ok((history, Standing { totals, last_order_at: Some(order_at), flipped, legacy }))
 }
 
-async fn standing(db: Db<'_>, cut: Cut, history: &History) -> Result<Standing, StoreError> {
-    let legacy = LegacyTotals::of(&history.legacy);
-    let Some(last) = cut.turn_count.checked_sub(1) else { return Ok(Standing::before_first(legacy)) };
-    let missing =
-        || StoreError::not_found(Subject::Turn, format_args!("{last} of history {}", cut.history.0));
-    let (at, slice) = history.locate(last).zip(history.slice_of(last)).ok_or_else(missing)?;
-    let turn = db
-        .find(
-            "SELECT segment_id, order_at, sum_succeeded, sum_failed, sum_tool_calls, sum_tokens, sum_chars, \
-             sum_code_blocks FROM turns WHERE segment_id = $1 AND position = $2",
-            &values![at.segment.0, at.position],
-        )
-        .await
-        .doing("read a turn's totals")?
-        .ok_or_else(missing)?;
-    let (order_at, sums) =
-        rows::read("turns", &turn, |row| Ok((rows::micros(row, 1)?, rows::totals(row, 2)?)))?;
-    Ok(Standing {
-        totals: slice.base + sums,
-        last_order_at: Some(order_at),
-        flipped: histories::count_flips(db, cut).await?,
-        legacy,
-    })
-}
+const LAST_TURN: &str = "SELECT t.segment_id, t.order_at, t.sum_succeeded, t.sum_failed, t.sum_tool_calls, t.sum_tokens, \
+     t.sum_chars, t.sum_code_blocks, sl.base_succeeded, sl.base_failed, sl.base_tool_calls, sl.base_tokens, \
+     sl.base_chars, sl.base_code_blocks FROM slices sl JOIN turns t ON t.segment_id = sl.segment_id \
+     AND t.position = sl.segment_offset + $2 - 1 - sl.start \
+     WHERE sl.history_id = $1 AND sl.start < $2 AND coalesce(sl.stop, $2) >= $2";
 
 /// Opens the history's last segment again if the session owns it and stands exactly where it ended.
 async fn regain_head<'a>(

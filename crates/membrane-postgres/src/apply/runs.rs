@@ -9,7 +9,6 @@ use membrane_core::ids::{InstanceId, LeaseToken, RunId, SessionId};
 use membrane_core::json::Json;
 use membrane_core::run::{Lease, Piece, Run, RunPhase};
 use membrane_core::state::State;
-use membrane_core::time::Timestamp;
 use membrane_core::turn::Turn;
 use membrane_store::{StoreError, Subject, codec};
 use tokio_postgres::Row;
@@ -54,21 +53,13 @@ fn held<'tx>(tx: &'tx mut Tx<'_>, id: &RunId) -> Result<&'tx mut HeldRun, StoreE
 }
 
 /// Opens a run; the session becomes `processing`.
-pub(super) async fn begin<'a>(tx: &mut Tx<'a>, run: &'a Run, lease_for: Duration) -> Result<(), StoreError> {
+pub(super) fn begin<'a>(tx: &mut Tx<'a>, run: &'a Run, lease_for: Duration) -> Result<(), StoreError> {
     let doing = "begin a run";
     tx.set_state(&run.session, State::Processing)?;
-    // The session is locked, so that nobody opens or closes one meanwhile.
-    let open = tx
-        .ask(
-            doing,
-            "SELECT session_id, started_at FROM runs WHERE session_id = $1",
-            values![run.session.as_str()],
-        )
-        .await?;
-    if let Some(open) = open.first() {
-        let since = rows::read("runs", open, |row| Ok(Timestamp::parse(&rows::text(row, 1)?)?))?;
-        return Err(StoreError::Busy { session: run.session.clone(), since });
+    if let Some((_, since)) = tx.open_runs.iter().find(|(session, _)| *session == run.session) {
+        return Err(StoreError::Busy { session: run.session.clone(), since: *since });
     }
+    tx.open_runs.push((run.session.clone(), run.started_at));
     tx.put_meaning(
         doing,
         "INSERT INTO runs (id, session_id, turn_id, user_message, user_mentions_json, user_linearity, \
@@ -191,6 +182,7 @@ pub(super) async fn finish<'a>(
 ) -> Result<(), StoreError> {
     let session = held(tx, run)?.session.clone();
     tx.runs.retain(|held| held.id != *run);
+    tx.open_runs.retain(|(open, _)| *open != session);
     tx.put("finish a run", "DELETE FROM runs WHERE id = $1", values![run.as_str()]);
     tx.set_state(&session, State::Idle)?;
     turns::append(tx, &session, std::slice::from_ref(turn), measured).await

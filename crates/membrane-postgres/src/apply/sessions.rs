@@ -32,7 +32,7 @@ pub(super) async fn create<'a>(
     let family = &session.family;
     let mut head = None;
     let (cut, standing) = match origin {
-        Origin::Cut(cut) => (*cut, standing_at(tx.db().await?, *cut).await?),
+        Origin::Cut(cut) => (*cut, standing_at(tx, *cut).await?.1),
         Origin::Empty { legacy } => {
             let history = insert_history(tx, family).await?;
             let segment = insert_segment(tx, family, &session.id).await?;
@@ -50,7 +50,7 @@ pub(super) async fn create<'a>(
             }
             insert_legacy(tx, history, legacy);
             let cut = Cut { history, turn_count: slices.last().and_then(|slice| slice.stop).unwrap_or(0) };
-            (cut, standing_at(tx.db().await?, cut).await?)
+            (cut, standing_at(tx, cut).await?.1)
         }
     };
     let created_text = created_at.map_or_else(|| tx.now_text.clone(), |at| at.to_string());

@@ -1,5 +1,7 @@
 //! One change as one transaction on one connection.
 
+use membrane_core::ids::SessionId;
+use membrane_core::time::Timestamp;
 use membrane_core::turn::Turn;
 use membrane_store::{Change, Receipt, StoreError, Write};
 
@@ -138,14 +140,24 @@ async fn begin<'a>(
     put(names.lock_families(), "lock a family");
     put(names.lock_runs(), "lock runs");
     let runs = put(names.read_runs(), "read runs");
+    let open_runs = put(names.read_open_runs(), "read open runs");
     put(names.lock_segments(), "lock segments");
     let key = put(change.key.as_ref().map(keys::look_up), "look for an idempotency key");
+    if next == 1 {
+        // Nothing depends on what is there: it goes with the writes.
+        return Ok(None);
+    }
     let mut answers = tx.send().await?;
     if let Some(found) = sessions.and_then(|index| answers.get(index)) {
         tx.set_records(rows::collect("chat_sessions", found, Record::decode)?);
     }
     if let Some(found) = runs.and_then(|index| answers.get(index)) {
         tx.runs = rows::collect("runs", found, HeldRun::decode)?;
+    }
+    if let Some(found) = open_runs.and_then(|index| answers.get(index)) {
+        tx.open_runs = rows::collect("runs", found, |row| {
+            Ok((SessionId::from_stored(&rows::text(row, 0)?), Timestamp::parse(&rows::text(row, 1)?)?))
+        })?;
     }
     Ok(key.and_then(|index| answers.get_mut(index)).and_then(Vec::pop))
 }
@@ -185,7 +197,7 @@ async fn carry_out<'a>(
             Ok(())
         }
         Write::SaveCrystal(crystal) => checkpoints::save_crystal(tx, crystal),
-        Write::BeginRun { run, lease_for } => runs::begin(tx, run, *lease_for).await,
+        Write::BeginRun { run, lease_for } => runs::begin(tx, run, *lease_for),
         Write::AppendPieces { run, pieces } => runs::append_pieces(tx, run, pieces),
         Write::RenewLease { run, lease_for } => runs::renew(tx, run, *lease_for),
         Write::SuspendRun { run } => runs::suspend(tx, run),

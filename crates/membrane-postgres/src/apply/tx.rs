@@ -56,6 +56,8 @@ pub(super) struct Tx<'a> {
     pub(super) created: Vec<SessionId>,
     /// The runs that the change names.
     pub(super) runs: Vec<HeldRun>,
+    /// The sessions that have a run where the change begins one, and since when.
+    pub(super) open_runs: Vec<(SessionId, Timestamp)>,
     /// What it added to the rows that are counted.
     pub(super) tally: Tally,
     /// Whether another change was in the way, so that this one must begin again.
@@ -74,6 +76,7 @@ impl<'a> Tx<'a> {
             n_written: 0,
             created: Vec::new(),
             runs: Vec::new(),
+            open_runs: Vec::new(),
             tally: Tally::default(),
             is_contended: false,
             waiting: Vec::new(),
@@ -139,6 +142,7 @@ impl<'a> Tx<'a> {
     pub(super) fn dismiss(&mut self, id: &SessionId) {
         self.created.retain(|created| created != id);
         self.runs.retain(|run| run.session != *id);
+        self.open_runs.retain(|(session, _)| session != id);
         if let Some(index) = self.records.iter().position(|record| record.id == *id) {
             self.records.remove(index);
             self.n_written -= usize::from(index < self.n_written);
@@ -203,6 +207,17 @@ impl<'a> Tx<'a> {
     ) -> Result<Vec<Row>, StoreError> {
         self.put(doing, sql, values);
         Ok(self.send().await?.pop().unwrap_or_default())
+    }
+
+    /// The same with the answers of all that waited.
+    pub(super) async fn ask_all(
+        &mut self,
+        doing: &'static str,
+        sql: &'static str,
+        values: impl Into<Vec<Value<'a>>>,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.put(doing, sql, values);
+        self.send().await
     }
 
     /// Sends all that waits and gives the answers in order.

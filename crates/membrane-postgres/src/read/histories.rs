@@ -7,7 +7,7 @@ use membrane_core::turn::Totals;
 use membrane_store::StoreError;
 use tokio_postgres::Row;
 
-use crate::db::Db;
+use crate::db::{Db, Statement};
 use crate::error::Doing;
 use crate::rows::{self, RowError, get, signed, unsigned};
 use crate::value::{Value, values};
@@ -27,19 +27,24 @@ pub(crate) async fn find(db: Db<'_>, id: HistoryId) -> Result<Option<History>, S
     decode(&db.query(FIND, &values![id.0]).await.doing("read a history")?)
 }
 
+/// What [`decode`] reads the answer of.
+pub(crate) fn find_statement<'a>(id: HistoryId) -> Statement<'a> {
+    Statement { sql: FIND, values: values![id.0].into() }
+}
+
 /// Finds several histories at once, in the order asked for.
 pub(crate) async fn find_all(
     db: Db<'_>,
     ids: impl Iterator<Item = HistoryId>,
 ) -> Result<Vec<Option<History>>, StoreError> {
     let doing = "read histories";
-    let statements: Vec<_> =
-        ids.map(|id| crate::db::Statement { sql: FIND, values: values![id.0].into() }).collect();
+    let statements: Vec<_> = ids.map(find_statement).collect();
     let answers = db.flight(&statements).await.doing(doing)?;
     answers.into_iter().map(|rows| decode(&rows.doing(doing)?)).collect()
 }
 
-fn decode(found: &[Row]) -> Result<Option<History>, StoreError> {
+/// The rows of a history.
+pub(crate) fn decode(found: &[Row]) -> Result<Option<History>, StoreError> {
     if found.is_empty() {
         return Ok(None);
     }
@@ -122,19 +127,8 @@ pub(crate) async fn find_marks(db: Db<'_>, turns: &[TurnRef]) -> Result<Vec<Turn
     rows::collect("turns", &found, mark)
 }
 
-/// How many turns of a cut count as failures because of a signal.
-pub(crate) async fn count_flips(db: Db<'_>, cut: Cut) -> Result<i64, StoreError> {
-    let found = db
-        .query(
-            "SELECT count(*) FROM slices sl JOIN flipped_turns f ON f.segment_id = sl.segment_id \
-             AND f.position >= sl.segment_offset \
-             AND f.position < sl.segment_offset - sl.start + least(coalesce(sl.stop, $2), $2) \
-             WHERE sl.history_id = $1 AND sl.start < $2",
-            &values![cut.history.0, signed(cut.turn_count)],
-        )
-        .await
-        .doing("count signals")?;
-    let row =
-        found.first().ok_or_else(|| StoreError::inconsistent("flipped_turns", cut.history.0, "no count"))?;
-    rows::read("flipped_turns", row, |row| get(row, 0))
-}
+/// How many of the first $2 turns of history $1 count as failures because of a signal.
+pub(crate) const COUNT_FLIPS: &str = "SELECT count(*) FROM slices sl JOIN flipped_turns f ON f.segment_id = sl.segment_id \
+     AND f.position >= sl.segment_offset \
+     AND f.position < sl.segment_offset - sl.start + least(coalesce(sl.stop, $2), $2) \
+     WHERE sl.history_id = $1 AND sl.start < $2";
