@@ -111,12 +111,18 @@ pub(crate) fn statement<'a>(chains: &'a [Chain], rows: Rows<'a>) -> Statement<'a
     if let ([chain], 1) = (chains, rows.places.len()) {
         return Statement {
             sql: ONE,
-            values: one(chain).into_iter().chain(rows.turns.into_first()).collect(),
+            values: one(chain)
+                .into_iter()
+                .chain(rows.turns.into_first())
+                .chain([Value::from(chain.now.as_micros())])
+                .collect(),
         };
     }
     let mut values = many(chains);
     values.push(Value::Ints(rows.places));
     values.extend(rows.turns.into_values());
+    let now = chains.iter().map(|chain| chain.now).max().map_or(0, Timestamp::as_micros);
+    values.push(Value::from(now));
     Statement { sql: MANY, values }
 }
 
@@ -210,7 +216,8 @@ const ONE: &str = concat!(
      added AS (INSERT INTO turns (",
     turn_columns!(),
     ") SELECT $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, \
-         $41, $42, $43 FROM moved) \
+         $41, $42, $43 FROM moved), \
+     told AS (INSERT INTO events (kind, session_id, version, at) SELECT 'turn.added', $1, $10, $44 FROM moved) \
      SELECT 0::BIGINT FROM moved"
 );
 
@@ -263,6 +270,10 @@ const MANY: &str = concat!(
     " FROM unnest($20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, \
          $41, $42, $43, $44) AS turns (place, ",
     turn_columns!(),
-    ") JOIN moved USING (place)) \
+    ") JOIN moved USING (place)), \
+     told AS (INSERT INTO events (kind, session_id, version, at) \
+         SELECT 'turn.added', i.id, each.version, $45 FROM input i JOIN moved USING (place), \
+             generate_series(i.was_version + 1, i.version) AS each (version) \
+         ORDER BY i.place, each.version) \
      SELECT place FROM moved"
 );

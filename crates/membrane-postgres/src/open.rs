@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use membrane_store::events::EventBell;
 use tokio::sync::RwLock;
 
 use crate::commit::Commits;
@@ -47,6 +48,8 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
         instances,
         meters: Meters::new(),
         commits,
+        bell: EventBell::default(),
+        is_ringing: AtomicBool::new(false),
         bytes: AtomicU64::new(0),
         is_closed: AtomicBool::new(false),
         calls: Arc::new(RwLock::new(())),

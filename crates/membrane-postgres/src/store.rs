@@ -4,18 +4,23 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use membrane_core::branches::BranchNode;
 use membrane_core::checkpoint::Checkpoint;
 use membrane_core::crystal::Crystal;
+use membrane_core::event::EventSeq;
 use membrane_core::history::{Cut, History, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
-use membrane_store::{Change, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
+use membrane_store::events::EventBell;
+use membrane_store::{
+    Change, EventBounds, EventPage, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread,
+};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use crate::check;
@@ -30,6 +35,9 @@ use crate::pool::Pool;
 use crate::read;
 use crate::telemetry::Meters;
 
+/// How long new events are gathered before those who wait are told of them.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// A keep in a PostgreSQL database. Share it through an `Arc`.
 pub struct PostgresStore {
     shared: Arc<Shared>,
@@ -43,6 +51,9 @@ pub(crate) struct Shared {
     pub(crate) instances: Instances,
     pub(crate) meters: Meters,
     pub(crate) commits: Commits,
+    pub(crate) bell: EventBell,
+    /// Whether somebody is about to give numbers to new events.
+    pub(crate) is_ringing: AtomicBool,
     /// What the tables took when that was last asked.
     pub(crate) bytes: AtomicU64,
     pub(crate) is_closed: AtomicBool,
@@ -65,6 +76,29 @@ impl Shared {
         // It fails while somebody closes the store.
         let under_way = Arc::clone(&self.calls).try_read_owned().map_err(|_| StoreError::Closed)?;
         Ok(Call { _under_way: under_way })
+    }
+
+    /// Tells those who wait for events, if any do, that there may be new ones.
+    fn ring(self: &Arc<Self>) {
+        if !self.bell.has_waiters() || self.is_ringing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            // Those who commit at the same time are told of together.
+            tokio::time::sleep(GATHER).await;
+            shared.is_ringing.store(false, Ordering::Release);
+            let _call = shared.enter();
+            if let Ok(bounds) = shared.event_bounds().await {
+                shared.bell.ring(bounds.newest);
+            }
+            // Else whoever waits looks for himself before long.
+        });
+    }
+
+    async fn event_bounds(&self) -> Result<EventBounds, StoreError> {
+        let conn = self.pool.get().await?;
+        conn.within(read::events::bounds(conn.db()?)).await
     }
 }
 
@@ -108,7 +142,11 @@ macro_rules! read {
 impl Store for PostgresStore {
     async fn commit(&self, change: Change) -> Result<Receipt, StoreError> {
         let call = self.shared.enter()?;
-        self.shared.meters.save(commit::commit(&self.shared, call, change)).await
+        let done = self.shared.meters.save(commit::commit(&self.shared, call, change)).await;
+        if done.is_ok() {
+            self.shared.ring();
+        }
+        done
     }
 
     async fn find_session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
@@ -202,6 +240,23 @@ impl Store for PostgresStore {
         self.shared.instances.list_dead(among).await
     }
 
+    async fn list_events(&self, after: EventSeq, limit: u32) -> Result<EventPage, StoreError> {
+        let (page, newest) = read!(self, |db| read::events::list(db, after, limit))?;
+        // It may be another instance's, and then nobody here was told of it.
+        self.shared.bell.ring(newest);
+        Ok(page)
+    }
+
+    async fn event_bounds(&self) -> Result<EventBounds, StoreError> {
+        let _call = self.shared.enter()?;
+        self.shared.event_bounds().await
+    }
+
+    async fn wait_for_events(&self, after: EventSeq) -> Result<(), StoreError> {
+        let look = || async { self.event_bounds().await.map(|bounds| bounds.newest) };
+        self.shared.bell.wait_and_look(after, look).await
+    }
+
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         let _call = self.shared.enter()?;
         let conn = self.shared.pool.get().await?;
@@ -221,7 +276,10 @@ impl Store for PostgresStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
-        shared.is_closed.store(true, Ordering::Release);
+        if shared.is_closed.swap(true, Ordering::AcqRel) {
+            return Err(StoreError::Closed);
+        }
+        shared.bell.close();
         let _all_done = shared.calls.write().await;
         // Before the connections, of which it needs one.
         let let_go = shared.instances.let_go().await;

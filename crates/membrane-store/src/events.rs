@@ -182,6 +182,11 @@ impl EventBell {
         });
     }
 
+    /// Whether anybody waits.
+    pub fn has_waiters(&self) -> bool {
+        self.known.receiver_count() > 0
+    }
+
     /// Wakes all who wait, now and from now on, with [`StoreError::Closed`].
     pub fn close(&self) {
         self.known.send_modify(|known| known.is_closed = true);

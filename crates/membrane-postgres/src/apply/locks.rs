@@ -55,7 +55,8 @@ impl<'a> Names<'a> {
         match write {
             Write::CreateSession { origin: Origin::Empty { .. }, .. }
             | Write::KeepOldRow(_)
-            | Write::ForgetKeys { .. } => {}
+            | Write::ForgetKeys { .. }
+            | Write::ForgetEvents { .. } => {}
             Write::CreateSession { origin: Origin::Cut(cut), .. } => self.cuts.push(*cut),
             Write::CreateSession { origin: Origin::Slices { slices, .. }, .. } => {
                 self.segments.extend(slices.iter().map(|slice| slice.segment.0));

@@ -4,6 +4,7 @@
 //! evidence) is derived here, in the same transaction.
 
 mod checkpoints;
+mod events;
 mod keys;
 mod locks;
 mod moves;

@@ -11,11 +11,15 @@ use super::tx::Tx;
 use crate::rows::{self, get};
 use crate::value::values;
 
-/// Adds a signal; the newest one counts.
+/// Adds a signal; the newest one counts. Gives the sessions that see the turn.
 ///
 /// The sessions that hold the turn were locked when the change began, and the segment after them; who came to hold it in
 /// between was not, and then the change begins again.
-pub(super) async fn add<'a>(tx: &mut Tx<'a>, at: TurnRef, signal: &'a Signal) -> Result<(), StoreError> {
+pub(super) async fn add<'a>(
+    tx: &mut Tx<'a>,
+    at: TurnRef,
+    signal: &'a Signal,
+) -> Result<Vec<SessionId>, StoreError> {
     let doing = "add a signal";
     let found = tx
         .ask(
@@ -47,17 +51,22 @@ pub(super) async fn add<'a>(tx: &mut Tx<'a>, at: TurnRef, signal: &'a Signal) ->
     } else {
         "DELETE FROM flipped_turns WHERE segment_id = $1 AND position = $2 RETURNING segment_id"
     };
-    if tx.ask(doing, sql, values![at.segment.0, at.position]).await?.is_empty() {
-        return Ok(());
+    let is_changed = !tx.ask(doing, sql, values![at.segment.0, at.position]).await?.is_empty();
+    tx.flush();
+    let sessions = holders(tx, at).await?;
+    if sessions.iter().any(|session| tx.record(session).is_err()) {
+        return Err(tx.contended());
+    }
+    if !is_changed {
+        return Ok(sessions);
     }
     let step = if is_against { 1 } else { -1 };
-    tx.flush();
-    for session in holders(tx, at).await? {
-        let Ok(record) = tx.record(&session) else { return Err(tx.contended()) };
+    for session in &sessions {
+        let record = tx.record(session)?;
         record.flipped += step;
         record.mark(Dirty::All);
     }
-    Ok(())
+    Ok(sessions)
 }
 
 /// The sessions that see the turn.

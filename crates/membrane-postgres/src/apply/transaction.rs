@@ -10,7 +10,7 @@ use super::record::Record;
 use super::runs::HeldRun;
 use super::turns::MeasuredTurn;
 use super::tx::Tx;
-use super::{Numbers, checkpoints, keys, moves, past, requirements, runs, sessions, signals, turns};
+use super::{Numbers, checkpoints, events, keys, moves, past, requirements, runs, sessions, signals, turns};
 use crate::counts::Counts;
 use crate::db::{Db, Statement};
 use crate::error::store_error;
@@ -113,6 +113,7 @@ async fn apply<'a>(tx: &mut Tx<'a>, prepared: &'a Prepared) -> Result<Receipt, S
         return Err(error);
     }
     tx.flush();
+    events::keep(tx)?;
     let mut receipt = Receipt { sessions: tx.stamps(), result: String::new(), replayed: false };
     if let Some(key) = &change.key {
         receipt.result.clone_from(&key.result);
@@ -177,6 +178,7 @@ async fn carry_out<'a>(
     write: &'a Write,
     measured: &'a [MeasuredTurn],
 ) -> Result<(), StoreError> {
+    note_event(tx, write)?;
     match write {
         Write::CreateSession { session, origin, created_at } => {
             sessions::create(tx, session, origin, *created_at).await
@@ -190,7 +192,13 @@ async fn carry_out<'a>(
             checkpoints::create(tx, id, session, name.as_deref(), *cut).await
         }
         Write::DeleteCheckpoint { session, id } => checkpoints::delete(tx, session, id).await,
-        Write::AddSignal { at, signal } => signals::add(tx, *at, signal).await,
+        Write::AddSignal { at, signal } => {
+            let holders = signals::add(tx, *at, signal).await?;
+            for session in &holders {
+                tx.events.note(write, session);
+            }
+            Ok(())
+        }
         Write::SetPast { session, past } => past::set(tx, session, past),
         Write::KeepOldRow(row) => {
             past::keep(tx, row);
@@ -207,5 +215,31 @@ async fn carry_out<'a>(
             keys::forget(tx, *before);
             Ok(())
         }
+        Write::ForgetEvents { before, keep } => {
+            events::forget(tx, *before, *keep);
+            Ok(())
+        }
     }
+}
+
+/// Notes what a write that is about to be carried out does; if it fails, all of the change does. A signal is noted once it is
+/// known who holds its turn.
+fn note_event(tx: &mut Tx<'_>, write: &Write) -> Result<(), StoreError> {
+    match write {
+        Write::DeleteSession { session } => {
+            let version = tx.record(session)?.version;
+            tx.events.note_deleted(session, version);
+        }
+        Write::SuspendRun { run } | Write::ResumeRun { run, .. } | Write::FinishRun { run, .. } => {
+            if let Some(session) = tx.run(run).map(|run| run.session.clone()) {
+                tx.events.note(write, &session);
+            }
+        }
+        other => {
+            if let Some(session) = other.session() {
+                tx.events.note(write, session);
+            }
+        }
+    }
+    Ok(())
 }

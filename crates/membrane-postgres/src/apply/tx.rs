@@ -6,6 +6,7 @@
 use membrane_core::ids::{RunId, SessionId};
 use membrane_core::state::State;
 use membrane_core::time::Timestamp;
+use membrane_store::events::ChangeEvents;
 use membrane_store::{SessionStamp, StoreError, Subject};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Error, Row};
@@ -60,6 +61,8 @@ pub(super) struct Tx<'a> {
     pub(super) open_runs: Vec<(SessionId, Timestamp)>,
     /// What it added to the rows that are counted.
     pub(super) tally: Tally,
+    /// What readers are told of it.
+    pub(super) events: ChangeEvents,
     /// Whether another change was in the way, so that this one must begin again.
     pub(super) is_contended: bool,
     waiting: Vec<Waiting<'a>>,
@@ -78,6 +81,7 @@ impl<'a> Tx<'a> {
             runs: Vec::new(),
             open_runs: Vec::new(),
             tally: Tally::default(),
+            events: ChangeEvents::default(),
             is_contended: false,
             waiting: Vec::new(),
         }

@@ -2,6 +2,7 @@
 //! that is being applied, they see what it has written.
 
 pub(crate) mod checkpoints;
+pub(crate) mod events;
 pub(crate) mod histories;
 pub(crate) mod lists;
 pub(crate) mod old_rows;
