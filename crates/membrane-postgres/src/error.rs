@@ -237,7 +237,10 @@ fn refusal(connector: &Connector, state: &SqlState, error: &Error) -> OpenError 
         }
         SqlState::INSUFFICIENT_PRIVILEGE => OpenError::NotAllowed { server, user, doing: "connect", problem },
         // PgBouncer has one code for all that it refuses.
-        SqlState::PROTOCOL_VIOLATION if problem.contains("no such database") => {
+        SqlState::PROTOCOL_VIOLATION
+            if problem.contains("no such database")
+                || problem.contains("database") && problem.contains("does not exist") =>
+        {
             OpenError::NoDatabase { server, database: connector.database() }
         }
         SqlState::PROTOCOL_VIOLATION if problem.contains("auth") || problem.contains("no such user") => {
@@ -290,7 +293,8 @@ pub(crate) fn store_error(doing: &'static str, error: Error) -> StoreError {
     }
     let Some(state) = error.code() else {
         // No answer of the server's: its socket failed, or what came was no answer.
-        let is_io = std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>());
+        let is_io =
+            std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
         if is_io {
             return unavailable("the connection to the database was lost");
         }

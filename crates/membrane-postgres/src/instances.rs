@@ -148,9 +148,23 @@ impl Instances {
         }
         let Some(held) = self.shared.lock().take() else { return Ok(()) };
         let forgotten = self.shared.forget(held).await;
-        // The locks go with the connection, after the rows.
-        self.shared.link.lock().await.take();
+        // After the rows, and before anybody is told: the server may take its time to notice that a connection is gone.
+        if let Some(link) = self.shared.link.lock().await.take() {
+            let unlocked = link.client.batch_execute("SELECT pg_advisory_unlock_all()");
+            if let Ok(Err(error)) = tokio::time::timeout(self.shared.timeout, unlocked).await {
+                tracing::debug!(%error, "the instances' locks go with their connection");
+            }
+        }
         forgotten
+    }
+}
+
+/// A store that is dropped lets go of its locks, too; its rows stay.
+impl Drop for Instances {
+    fn drop(&mut self) {
+        if let Some(keeper) = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            keeper.abort();
+        }
     }
 }
 
@@ -175,15 +189,14 @@ impl Holder {
                 *link = Some(self.connect().await?);
             }
             let Some(Link { client, .. }) = link.as_ref() else { return Err(StoreError::Closed) };
-            match tokio::time::timeout(self.timeout, self.take(client, id)).await {
-                Ok(taken) => taken?,
-                Err(_) => {
-                    // Nobody knows whether it has the lock.
-                    *link = None;
-                    self.lost.notify_one();
-                    return Err(slow());
-                }
-            }
+            let taken = tokio::time::timeout(self.timeout, self.take(client, id)).await;
+            let Ok(taken) = taken else {
+                // Nobody knows whether it has the lock.
+                *link = None;
+                self.lost.notify_one();
+                return Err(slow());
+            };
+            taken?;
         }
         self.note(id).await?;
         self.lock().as_mut().ok_or(StoreError::Closed)?.insert(id.clone());

@@ -73,7 +73,7 @@ impl Migration {
 struct Applied {
     version: i64,
     checksum: String,
-    applied_at: String,
+    when: String,
 }
 
 /// What the steps were tried on, for what goes wrong.
@@ -102,7 +102,7 @@ pub(crate) async fn status(db: Db<'_>, connector: &Connector) -> Result<Vec<Migr
     let status = |step: &Migration| MigrationStatus {
         version: step.version,
         name: step.name,
-        applied_at: applied.iter().find(|row| row.version == step.version).map(|row| row.applied_at.clone()),
+        applied_at: applied.iter().find(|row| row.version == step.version).map(|row| row.when.clone()),
     };
     Ok(MIGRATIONS.iter().map(status).collect())
 }
@@ -188,11 +188,7 @@ impl Place<'_> {
         let rows = self.db.query(&sql, &values![FIRST]).await.map_err(|error| self.failed(READING, error))?;
         rows.iter()
             .map(|row| {
-                Ok(Applied {
-                    version: row.try_get(0)?,
-                    checksum: row.try_get(1)?,
-                    applied_at: row.try_get(2)?,
-                })
+                Ok(Applied { version: row.try_get(0)?, checksum: row.try_get(1)?, when: row.try_get(2)? })
             })
             .collect::<Result<_, Error>>()
             .map_err(|error| self.failed(READING, error))

@@ -150,11 +150,6 @@ impl Conn {
         Ok(Db::new(object, self.is_named, &self.limits))
     }
 
-    /// Until when the call may last.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
     /// Does work with the connection, for as long as the call may last. What is dropped on the way, or ends badly,
     /// leaves the connection in doubt.
     pub(crate) async fn within<T>(

@@ -1,3 +1,15 @@
-//! One binary for all tests of this crate against a real PostgreSQL.
+//! The PostgreSQL backend from outside, on real servers: the suite that every backend passes, opening, what is PostgreSQL's
+//! own, and what other SQL readers see.
+//!
+//! What a session means is not tested here; `membrane-core` and the suite do that.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
+mod instances;
+mod keep;
+mod opening;
+mod outages;
+mod poolers;
+mod schema;
+mod tls;
