@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use membrane::store::transfer::TransferError;
 use membrane::{ChatError, DomainError, StoreError, Subject, ValueError};
 
 /// What the process ends with; documented in `--help`.
@@ -77,6 +78,32 @@ impl Failure {
             cause = error.source();
         }
         Self { exit, code, message, closed_pipe: false }
+    }
+
+    /// A copy that was refused or stopped.
+    pub(crate) fn of_copy(error: &TransferError, from: &str, to: &str) -> Self {
+        let again = "what was copied is kept, and copying again goes on from there";
+        let (exit, code) = match error {
+            TransferError::Source(_) => return Self::of_side(error).at(from).after(again),
+            TransferError::Target(_) => return Self::of_side(error).at(to).after(again),
+            TransferError::NotEmpty { .. } => (Exit::Conflict, "already_there"),
+            TransferError::OtherCopy { .. } => (Exit::Conflict, "unfinished_copy"),
+            TransferError::TakenOver | TransferError::Intruder { .. } => (Exit::Conflict, "conflict"),
+            TransferError::InUse { .. } => (Exit::Unavailable, "in_use"),
+            TransferError::Differs { .. } => (Exit::Failure, "differs"),
+        };
+        Self::caused(exit, code, error).at(to)
+    }
+
+    /// A side's database that failed.
+    fn of_side(error: &TransferError) -> Self {
+        let (exit, code) = match error {
+            TransferError::Source(StoreError::Unavailable { .. })
+            | TransferError::Target(StoreError::Unavailable { .. }) => (Exit::Unavailable, "unavailable"),
+            TransferError::Target(StoreError::StorageFull) => (Exit::Unavailable, "storage_full"),
+            _ => (Exit::Failure, "failed"),
+        };
+        Self::caused(exit, code, error)
     }
 
     /// The same failure, with what had been done before it.

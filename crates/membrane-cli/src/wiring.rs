@@ -7,6 +7,7 @@ use std::sync::Arc;
 use membrane::core::time::Clock;
 use membrane::responder::{Echo, EchoOptions};
 use membrane::store::memory::MemoryStore;
+use membrane::store::transfer::{RowSink, RowSource};
 use membrane::{Responder, Store, StoreStats, SystemClock};
 use membrane_sqlite::backup::{self, Backup, BackupError, Place, Restored};
 use membrane_sqlite::check::{CheckError, check_file};
@@ -17,8 +18,9 @@ pub(crate) use membrane_sqlite::doctor::{
 use membrane_sqlite::migrations;
 pub(crate) use membrane_sqlite::migrations::MigrationStatus;
 pub(crate) use membrane_sqlite::repair::{RepairError, RepairOptions, Repaired, repair_file as repair};
+use membrane_sqlite::transfer::{SqliteSink, SqliteSource};
 pub(crate) use membrane_sqlite::v1::{Upgrade, UpgradeOptions};
-use membrane_sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous};
+use membrane_sqlite::{OldFormat, OpenError, SqliteOptions, SqliteStore, Synchronous, detect};
 
 use crate::config::{Database, PostgresUrl, Provider, Settings, SqliteSettings};
 use crate::failure::{Exit, Failure};
@@ -182,6 +184,84 @@ fn sqlite_path<'a>(settings: &'a Settings, done: &str, instead: &str) -> Result<
     }
 }
 
+/// Refuses to copy a database onto itself.
+pub(crate) fn refuse_same(from: &Database, to: &Database) -> Result<(), Failure> {
+    let is_same = match (from, to) {
+        (Database::Sqlite(from), Database::Sqlite(to)) => {
+            from == to || matches!((from.canonicalize(), to.canonicalize()), (Ok(from), Ok(to)) if from == to)
+        }
+        _ => false,
+    };
+    if is_same {
+        return Err(Failure::usage(format!(
+            "--from and --to name the same database, {}; name another one with --to",
+            from.shown()
+        )));
+    }
+    Ok(())
+}
+
+/// Opens the keep that is copied.
+pub(crate) fn open_copy_source(
+    database: &Database,
+    settings: &Settings,
+) -> Result<Box<dyn RowSource>, Failure> {
+    let path = copied_path(database, "--from")?;
+    if !path.exists() {
+        return Err(Failure::not_found(format!(
+            "there is no database at {}; name another with --from",
+            database.shown()
+        )));
+    }
+    match detect(path).map_err(open_failure)? {
+        OldFormat::Membrane | OldFormat::V1 => {}
+        OldFormat::Universe => {
+            return Err(Failure::usage(format!(
+                "{} is a database of kgents' Universe; take it in with \"membrane import kgents {}\"",
+                path.display(),
+                path.display()
+            )));
+        }
+        OldFormat::Unknown { .. } | OldFormat::NotSqlite => {
+            return Err(Failure::usage(format!(
+                "{} holds no keep; name another database with --from",
+                path.display()
+            )));
+        }
+    }
+    let source = SqliteSource::open(&sqlite_options(path, &settings.sqlite)).map_err(open_failure)?;
+    Ok(Box::new(source))
+}
+
+/// Opens the database that is copied into, and changes nothing in it yet.
+pub(crate) fn open_copy_target(
+    database: &Database,
+    settings: &Settings,
+) -> Result<Box<dyn RowSink>, Failure> {
+    let path = copied_path(database, "--to")?;
+    let sink = SqliteSink::open(sqlite_options(path, &settings.sqlite)).map_err(open_failure)?;
+    Ok(Box::new(sink))
+}
+
+/// How a copy that was interrupted knows its source again, without a password.
+pub(crate) fn name_of_copied(database: &Database) -> String {
+    match database {
+        Database::Sqlite(path) => {
+            Database::Sqlite(path.canonicalize().unwrap_or_else(|_| path.clone())).shown()
+        }
+        Database::Memory => database.shown(),
+    }
+}
+
+fn copied_path<'a>(database: &'a Database, flag: &str) -> Result<&'a Path, Failure> {
+    match database {
+        Database::Sqlite(path) => Ok(path),
+        Database::Memory => Err(Failure::usage(format!(
+            "{flag}: memory: cannot be copied: it goes with its process; name a file"
+        ))),
+    }
+}
+
 /// The whole schema.
 pub(crate) fn schema_sql() -> String {
     migrations::sql()
@@ -203,6 +283,9 @@ fn sqlite_options(path: &Path, settings: &SqliteSettings) -> SqliteOptions {
 fn open_failure(error: OpenError) -> Failure {
     match error {
         OpenError::Store(error) => error.into(),
+        error @ OpenError::UnfinishedCopy { .. } => {
+            Failure::caused(Exit::Conflict, "unfinished_copy", &error)
+        }
         error => Failure::caused(Exit::Failure, "failed", &error),
     }
 }

@@ -94,6 +94,22 @@ pub enum OpenError {
         /// This binary's newest migration.
         known: i64,
     },
+    /// A copy that was interrupted: not all of a keep.
+    #[error("{} holds an unfinished copy of {source_name}, and can be used when that is finished: run \"membrane copy\" \
+             again with the same --from and --to", .path.display())]
+    UnfinishedCopy {
+        /// The file.
+        path: PathBuf,
+        /// What was being copied into it.
+        source_name: String,
+    },
+    /// A keep that an older Membrane made, or a file of kgents; where it may not be brought up to date.
+    #[error("{} is no keep of this version; bring it up to date first with \"membrane migrate --database-url {}\"",
+            .path.display(), .path.display())]
+    OldSchema {
+        /// The file.
+        path: PathBuf,
+    },
     /// A migration that was applied is not the one that this binary knows.
     #[error("{}: migration {version} was applied with checksum {found}, this binary has {known}; \
              it was written by a build that was never released", .path.display())]

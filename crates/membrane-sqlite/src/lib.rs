@@ -29,6 +29,7 @@ pub mod repair;
 mod rows;
 mod store;
 pub mod telemetry;
+pub mod transfer;
 pub mod universe;
 pub mod v1;
 mod writer;

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Doing, OpenError, open_error};
+use crate::transfer::mark;
 use crate::v1::{Found, Shape};
 
 /// The lowest number of ours.
@@ -81,6 +82,15 @@ pub(crate) enum Contents {
 
 /// The same inside a transaction.
 pub(crate) fn inspect(conn: &Connection, path: &Path) -> Result<Contents, OpenError> {
+    let contents = inspect_schema(conn, path)?;
+    match mark::find_source(conn).map_err(|error| open_error(path, READING, error))? {
+        None => Ok(contents),
+        Some(source_name) => Err(OpenError::UnfinishedCopy { path: path.to_owned(), source_name }),
+    }
+}
+
+/// The same, and a file that is an unfinished copy is none the worse for that.
+pub(crate) fn inspect_schema(conn: &Connection, path: &Path) -> Result<Contents, OpenError> {
     let applied = applied(conn, path)?;
     for (version, checksum, _) in &applied {
         let Some(step) = MIGRATIONS.iter().find(|step| step.version == *version) else { continue };

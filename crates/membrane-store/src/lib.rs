@@ -29,6 +29,7 @@ pub mod events;
 pub mod kgents;
 pub mod memory;
 pub mod stats;
+pub mod transfer;
 
 use std::fmt;
 use std::ops::Range;

@@ -3,6 +3,7 @@
 
 mod backup;
 mod branching;
+mod copy;
 mod doctor;
 mod export;
 mod import;
@@ -15,6 +16,8 @@ use backup::{BACKUP_HELP, RESTORE_HELP};
 pub(crate) use backup::{Backup, Restore};
 use branching::MERGE_HELP;
 pub(crate) use branching::{Checkpoint, Fork, Merge, Rewind};
+use copy::COPY_HELP;
+pub(crate) use copy::Copy;
 use doctor::{CHECK_HELP, DOCTOR_HELP};
 pub(crate) use doctor::{Check, Doctor};
 use export::EXPORT_HELP;
@@ -142,6 +145,9 @@ Examples:
     /// Make a verified copy of the whole database, while others may write to it.
     #[command(after_help = BACKUP_HELP)]
     Backup(Backup),
+    /// Copy the whole keep into another database, of any kind, and verify the copy.
+    #[command(after_help = COPY_HELP)]
+    Copy(Copy),
     /// Count what there is: sessions, turns, what forks save, bytes, growth. Scans everything.
     #[command(after_help = "Example: membrane stats --json | jq .days")]
     Stats,

@@ -1,11 +1,9 @@
 //! `import`: what kgents left, session by session into the keep.
 
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
-
 use membrane::store::kgents::{LoadError, LoadOptions, Report};
 use membrane::{Chat, Clock, SystemClock};
 
+use super::progress::ProgressLine;
 use super::upgraded;
 use crate::args::{Import, ImportKgents};
 use crate::config::Settings;
@@ -15,14 +13,11 @@ use crate::output::Output;
 use crate::wiring::{self, Missing, Opened, UpgradeOptions};
 use crate::{old_report, zone};
 
-/// How often the line about the progress is written anew.
-const STEP: Duration = Duration::from_millis(200);
-
 pub(super) async fn import(settings: &Settings, args: Import, output: &mut Output) -> Result<(), Failure> {
     let Import::Kgents(args) = args;
     let zone = zone::naive(args.naive_timezone.as_deref())?;
     let options = LoadOptions { naive_zone: zone.clone(), now: SystemClock.now() };
-    let progress = Progress::new(output);
+    let progress = Progress(ProgressLine::new(output));
     // A file that cannot be read makes no keep.
     let mut looking = progress.clone();
     let source = old_source::open(&args.file, &mut |rows| looking.rows(rows))?;
@@ -73,7 +68,7 @@ async fn load(
 ) -> Result<Report, Failure> {
     let mut watched = progress.clone();
     let loaded = chat.import(source.source, options, Box::new(move |report| watched.report(report))).await;
-    progress.clear();
+    progress.0.clear();
     let closed = chat.close().await;
     let report = loaded.map_err(failure)?;
     closed?;
@@ -88,48 +83,18 @@ fn failure(error: LoadError) -> Failure {
     }
 }
 
-/// A line on a terminal's standard error that says how far it is.
+/// How far it is.
 #[derive(Clone)]
-struct Progress {
-    is_shown: bool,
-    start: Instant,
-    last: Option<Instant>,
-}
+struct Progress(ProgressLine);
 
 impl Progress {
-    fn new(output: &Output) -> Self {
-        let is_shown = !output.is_json() && std::io::stderr().is_terminal();
-        Self { is_shown, start: Instant::now(), last: None }
-    }
-
     fn rows(&mut self, rows: u64) {
-        self.say(&format!("{rows} rows looked at"));
+        self.0.say(rows, |_| format!("{rows} rows looked at"));
     }
 
     fn report(&mut self, report: &Report) {
         let sessions = report.sessions_created + report.sessions_extended + report.sessions_unchanged;
         let turns = report.turns_written;
-        let micros = self.start.elapsed().as_micros().max(1);
-        let per_second = u128::from(turns) * 1_000_000 / micros;
-        self.say(&format!("{sessions} sessions, {turns} turns, {per_second} turns/s"));
+        self.0.say(turns, |per_second| format!("{sessions} sessions, {turns} turns, {per_second} turns/s"));
     }
-
-    fn say(&mut self, line: &str) {
-        if self.is_shown && self.last.is_none_or(|last| last.elapsed() >= STEP) {
-            self.last = Some(Instant::now());
-            write(&format!("\r\u{1b}[K{line}"));
-        }
-    }
-
-    fn clear(&self) {
-        if self.is_shown {
-            write("\r\u{1b}[K");
-        }
-    }
-}
-
-fn write(text: &str) {
-    let mut stderr = std::io::stderr().lock();
-    // A terminal that has gone needs no progress.
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }

@@ -6,11 +6,13 @@ mod branching;
 mod check;
 mod checkpoints;
 mod config;
+mod copy;
 mod doctor;
 mod export;
 mod import;
 mod keep;
 mod lines;
+mod progress;
 mod reading;
 mod serve;
 mod stats;
@@ -50,6 +52,9 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     let flags = Flags { database_url: cli.database_url.as_deref(), addr };
     if let Command::Doctor(args) = &cli.command {
         return doctor::doctor(flags, args, output);
+    }
+    if let Command::Copy(args) = &cli.command {
+        return copy::copy(flags, args, output).await;
     }
     let (settings, report) = configuration::load(flags)?;
     if let Command::Config(_) = cli.command {
@@ -130,6 +135,7 @@ async fn dispatch(
         // These need no keep, and were done before it was opened.
         Command::Backup(_)
         | Command::Config(_)
+        | Command::Copy(_)
         | Command::Doctor(_)
         | Command::Serve(_)
         | Command::Import(_) => Ok(()),

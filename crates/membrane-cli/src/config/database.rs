@@ -57,6 +57,11 @@ impl Database {
         }
     }
 
+    /// The one that a flag names, and nothing else.
+    pub(crate) fn named(url: &str, flag: &'static str) -> Result<Self, Failure> {
+        Self::parse_at(url, Origin::Flag(flag)).map(|(database, _)| database)
+    }
+
     /// As it may be shown.
     pub(crate) fn shown(&self) -> String {
         match self {

@@ -9,7 +9,7 @@ mod copy;
 mod error;
 mod keep;
 mod restore;
-mod users;
+pub(crate) mod users;
 mod verify;
 mod workshop;
 

@@ -7,7 +7,7 @@ use crate::options::SqliteOptions;
 
 /// Other processes that have the database open, in words; servers by the names under which they hold turns.
 /// SQLite's locks tell whether there are any, but not who.
-pub(super) fn list_users(options: &SqliteOptions) -> Vec<String> {
+pub(crate) fn list_users(options: &SqliteOptions) -> Vec<String> {
     let processes = list_processes(&options.path);
     if processes.is_empty() { Instances::beside(options).list_held() } else { processes }
 }

@@ -13,6 +13,7 @@ use crate::connection::open_to_look;
 use crate::error::{Doing, OpenError, open_error, store_error};
 use crate::options::SqliteOptions;
 use crate::read::stats;
+use crate::transfer::mark;
 
 /// Tables whose references are checked by name.
 const NAMED: [&str; 9] = [
@@ -58,6 +59,7 @@ pub fn check_file(path: &Path) -> Result<(CheckReport, Option<StoreStats>), Chec
     let tx = conn.unchecked_transaction().map_err(|error| open_error(path, "check the keep", error))?;
     let state = SchemaState::read(&tx).map_err(|error| open_error(path, "read the schema", error))?;
     expect_keep(path, &state)?;
+    refuse_unfinished(&tx, path)?;
     let report = check_with(&tx, &state)?;
     // Where tables are missing there is nothing to count.
     let stats = stats::stats(&tx, path).ok();
@@ -74,6 +76,14 @@ pub(crate) fn expect_keep(path: &Path, state: &SchemaState) -> Result<(), CheckE
         });
     }
     Ok(())
+}
+
+/// Refuses a copy that was interrupted: rows that are not there yet would be findings.
+fn refuse_unfinished(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    match mark::find_source(conn).map_err(|error| open_error(path, "look for an unfinished copy", error))? {
+        None => Ok(()),
+        Some(source_name) => Err(OpenError::UnfinishedCopy { path: path.to_owned(), source_name }),
+    }
 }
 
 /// All checks on an open connection, in whatever transaction it is.
