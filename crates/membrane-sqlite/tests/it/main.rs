@@ -9,6 +9,7 @@ mod backups;
 mod batches;
 mod closing;
 mod conformance;
+mod copies;
 mod doctor;
 mod events;
 mod export;
