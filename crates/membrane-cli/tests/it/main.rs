@@ -9,6 +9,8 @@ mod configuration;
 #[cfg(unix)]
 mod console;
 #[cfg(test)]
+mod copying;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod exits;

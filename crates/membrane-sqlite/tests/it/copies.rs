@@ -4,23 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use membrane_core::crystal::Crystal;
-use membrane_core::evidence::LegacySet;
 use membrane_core::ids::SequentialIds;
-use membrane_core::json::Json;
-use membrane_core::session::SessionPatch;
 use membrane_core::time::Timestamp;
 use membrane_core::turn::SignalKind;
 use membrane_sqlite::transfer::{SqliteSink, SqliteSource};
 use membrane_sqlite::{OpenError, SqliteOptions};
-use membrane_store::change::Past;
 use membrane_store::conformance::chaos;
-use membrane_store::conformance::fixture::{Fixture, LONG_LEASE, append, create_root, text_pieces};
+use membrane_store::conformance::fixture::{append, create_root};
 use membrane_store::transfer::{
     self, Batch, Begun, CopyReport, MARK_TABLE, Mark, Numbers, Page, Room, RowSink, Rows, TABLES, Table,
     TransferError, Value,
 };
-use membrane_store::{OldRow, StoreError, Write};
+use membrane_store::{StoreError, Write};
 
 use crate::keep::{Keep, refused, value};
 
@@ -44,58 +39,6 @@ async fn copy(from: &Path, to: &Path) -> Result<CopyReport, TransferError> {
     copy_into(from, &mut sink(to)).await
 }
 
-/// One of everything that a keep can hold, in few rows.
-async fn fill(f: &mut Fixture) {
-    f.ids = Arc::new(SequentialIds::starting_at(1_000_000));
-    let id = f.session(3).await;
-    f.say(&id, "a\0b\u{1}c").await;
-    f.write(append(&id, vec![f.tool_turn("with a tool", false), f.tool_turn("another", true)])).await;
-    f.signal(&id, 1, SignalKind::Negative).await;
-    let fork = f.fork(&id, 2).await;
-    f.append(&fork, 2).await;
-    f.merge(&id, &fork).await;
-    f.name_place(&id, "here").await;
-    f.rewind(&id, 3).await;
-    let gone = f.fork(&id, 1).await;
-    f.fork(&gone, 1).await;
-    f.delete(&gone).await;
-    let run = f.begin(&fork, LONG_LEASE).await;
-    f.write(Write::AppendPieces { run: run.id, pieces: text_pieces(0, &["half ", "an answer\0"]) }).await;
-    let key = f.key(None, "create-once", "created");
-    let created = f.session_id();
-    f.commit(f.change().once(Some(key)).write(create_root(&created))).await;
-    let past = Past {
-        is_merged: false,
-        merged_into: None,
-        patch: SessionPatch::default(),
-        last_active: Timestamp::from_micros(-5),
-        legacy: vec![LegacySet { origin: created.clone(), alpha: 2.5, beta: -0.0 }],
-    };
-    f.write(Write::SetPast { session: created.clone(), past }).await;
-    let mut legacy = f.turn("old");
-    legacy.is_legacy = true;
-    f.write(append(&created, vec![legacy])).await;
-    f.write(Write::KeepOldRow(OldRow {
-        session: Some(created.to_string()),
-        source: "chat_turns".to_owned(),
-        row: "id 7".to_owned(),
-        value: "\0".to_owned(),
-        reason: "not JSON".to_owned(),
-    }))
-    .await;
-    f.write(Write::SaveCrystal(Crystal {
-        session: id,
-        title: "t".to_owned(),
-        summary: "s".to_owned(),
-        key_decisions: vec!["d".to_owned()],
-        artifacts: Vec::new(),
-        final_evidence: Json::parse("evidence", "{}").unwrap(),
-        final_turn_count: 3,
-        created_at: f.now(),
-    }))
-    .await;
-}
-
 /// Every table has rows, or a test of copying it would say nothing.
 fn assert_all_tables(report: &CopyReport) {
     let empty: Vec<_> = report.tables.iter().filter(|table| table.rows == 0).collect();
@@ -107,7 +50,7 @@ async fn a_random_keep_comes_back_from_a_copy_of_its_copy_as_it_was() {
     let keep = Keep::new();
     let mut f = keep.open().await;
     chaos::many_writers_of_every_kind_leave_a_keep_that_agrees_with_itself(Arc::clone(&f.store)).await;
-    fill(&mut f).await;
+    f.fill_with_everything().await;
     let long = f.session(1).await;
     let mut turn = f.turn(&"é\0".repeat(4 << 18));
     turn.assistant.content = "x".repeat(4 << 20);
@@ -190,7 +133,7 @@ impl RowSink for Faulty {
 async fn a_copy_cut_off_before_any_commit_is_no_keep_until_it_is_finished() {
     let keep = Keep::new();
     let mut f = keep.open().await;
-    fill(&mut f).await;
+    f.fill_with_everything().await;
     f.store.close().await.unwrap();
     let whole = copy(&keep.path(), &keep.folder().join("whole.db")).await.unwrap();
     assert_all_tables(&whole);
@@ -220,7 +163,7 @@ async fn a_copy_cut_off_before_any_commit_is_no_keep_until_it_is_finished() {
 async fn a_copy_goes_on_rightly_when_its_source_has_changed_meanwhile() {
     let keep = Keep::new();
     let mut f = keep.open().await;
-    fill(&mut f).await;
+    f.fill_with_everything().await;
     let (old, moved) = (f.session(4).await, f.session(4).await);
     f.name_place(&old, "a place of it").await;
     f.append(&moved, 2).await;
@@ -265,7 +208,7 @@ async fn a_copy_goes_on_rightly_when_its_source_has_changed_meanwhile() {
 async fn a_copy_that_lost_a_row_is_told_and_stays_unfinished() {
     let keep = Keep::new();
     let mut f = keep.open().await;
-    fill(&mut f).await;
+    f.fill_with_everything().await;
     f.store.close().await.unwrap();
     let to = keep.folder().join("copy.db");
     // The last table, to which nothing refers.
@@ -331,7 +274,7 @@ async fn an_earlier_try_that_still_runs_is_refused_its_next_write() {
 async fn what_came_into_the_target_meanwhile_is_named_and_a_value_that_cannot_be_is_too() {
     let keep = Keep::new();
     let mut f = keep.open().await;
-    fill(&mut f).await;
+    f.fill_with_everything().await;
     f.store.close().await.unwrap();
     let to = keep.folder().join("copy.db");
     let mut faulty = Faulty { sink: sink(&to), left: 0, forgets: false };

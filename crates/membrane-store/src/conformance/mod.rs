@@ -24,6 +24,8 @@ pub mod deletes;
 #[cfg(feature = "conformance")]
 pub mod events;
 #[cfg(feature = "conformance")]
+pub mod everything;
+#[cfg(feature = "conformance")]
 pub mod fixture;
 #[cfg(feature = "conformance")]
 pub mod forks;
