@@ -9,7 +9,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
-use membrane::{ChatError, StoreGauges};
+use membrane::{ChatError, ConnectionGauges, StoreGauges};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::app::App;
@@ -27,6 +27,10 @@ const QUEUE_DEPTH: &str = "membrane_writer_queue_depth";
 const QUEUE_CAPACITY: &str = "membrane_writer_queue_capacity";
 const STREAMS: &str = "membrane_streams_active";
 const RUNS: &str = "membrane_runs_active";
+const CONNECTION_LIMIT: &str = "membrane_database_connection_limit";
+const CONNECTIONS: &str = "membrane_database_connections";
+const CONNECTIONS_IN_USE: &str = "membrane_database_connections_in_use";
+const CONNECTION_WAITERS: &str = "membrane_database_connection_waiters";
 
 /// Seconds: from a tenth of a millisecond to ten seconds.
 const SECONDS: &[f64] =
@@ -82,18 +86,29 @@ fn describe() {
     describe_gauge!(STORAGE_BYTES, Unit::Bytes, "Bytes on disk, with the write-ahead log.");
     describe_gauge!(QUEUE_DEPTH, "Changes that wait for the writer.");
     describe_gauge!(QUEUE_CAPACITY, "How many changes may wait for the writer.");
+    describe_gauge!(CONNECTION_LIMIT, "How many connections to the database server there may be.");
+    describe_gauge!(CONNECTIONS, "Open connections to the database server.");
+    describe_gauge!(CONNECTIONS_IN_USE, "Connections to the database server that are at work.");
+    describe_gauge!(CONNECTION_WAITERS, "Calls that wait for a connection to the database server.");
     describe_gauge!(STREAMS, "Open event streams.");
     describe_gauge!(RUNS, "Turns under way in this process.");
 }
 
 /// Brings the gauges up to date.
 pub(crate) async fn refresh(app: &App) -> Result<(), ChatError> {
-    let StoreGauges { sessions, turns, bytes, queued, queue_capacity } = app.chat.gauges().await?;
+    let StoreGauges { sessions, turns, bytes, queued, queue_capacity, connections } =
+        app.chat.gauges().await?;
     set(SESSIONS, sessions);
     set(TURNS, turns);
     set(STORAGE_BYTES, bytes);
     set(QUEUE_DEPTH, queued);
     set(QUEUE_CAPACITY, queue_capacity);
+    if let Some(ConnectionGauges { limit, open, in_use, waiting }) = connections {
+        set(CONNECTION_LIMIT, limit);
+        set(CONNECTIONS, open);
+        set(CONNECTIONS_IN_USE, in_use);
+        set(CONNECTION_WAITERS, waiting);
+    }
     set(STREAMS, u64::try_from(app.n_streams()).unwrap_or(u64::MAX));
     set(RUNS, u64::try_from(app.chat.n_open_runs()).unwrap_or(u64::MAX));
     Ok(())

@@ -171,6 +171,23 @@ pub enum OpenError {
         /// This binary's newest migration.
         known: i64,
     },
+    /// A copy that was interrupted: not all of a keep.
+    #[error(
+        "{server} holds an unfinished copy of {source_name}, and can be used when that is finished: run \
+         \"membrane copy\" again with the same --from and --to"
+    )]
+    UnfinishedCopy {
+        /// Host, port and database.
+        server: String,
+        /// What was being copied into it.
+        source_name: String,
+    },
+    /// A keep that an older Membrane made, or none; where it may not be brought up to date.
+    #[error("{server} holds no keep of this version; bring it up to date first with \"membrane migrate\"")]
+    OldSchema {
+        /// Host, port and database.
+        server: String,
+    },
     /// A migration that was applied is not the one that this binary knows.
     #[error(
         "{server}: migration {version} was applied with checksum {found}, this binary has {known}; \

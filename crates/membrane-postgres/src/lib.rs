@@ -31,6 +31,7 @@ mod store;
 mod tally;
 pub mod telemetry;
 mod tls;
+pub mod transfer;
 mod value;
 
 pub use error::OpenError;

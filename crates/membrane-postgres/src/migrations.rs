@@ -107,6 +107,16 @@ pub(crate) async fn status(db: Db<'_>, connector: &Connector) -> Result<Vec<Migr
     Ok(MIGRATIONS.iter().map(status).collect())
 }
 
+/// Refuses a database that is not ours to write to. Only reads.
+pub(crate) async fn inspect(db: Db<'_>, connector: &Connector) -> Result<(), OpenError> {
+    Place { db, connector }.inspect().await.map(|_| ())
+}
+
+/// Applies the steps that are not there yet, in the caller's transaction, under the lock.
+pub(crate) async fn apply_missing(db: Db<'_>, connector: &Connector) -> Result<(), OpenError> {
+    Place { db, connector }.apply_missing().await
+}
+
 impl Place<'_> {
     async fn run(&self, sql: &str) -> Result<(), OpenError> {
         self.db.batch(sql).await.map_err(|error| self.failed("create tables", error))

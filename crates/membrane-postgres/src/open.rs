@@ -17,6 +17,7 @@ use crate::options::PostgresOptions;
 use crate::pool::{Conn, Pool};
 use crate::store::Shared;
 use crate::telemetry::Meters;
+use crate::transfer::mark;
 
 /// The oldest PostgreSQL that will do: it knows `pg_current_xact_id`.
 const OLDEST: u32 = 13;
@@ -33,6 +34,7 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
             Ok(schema) => schema,
             Err(error) => return Err(error),
         };
+        mark::refuse_unfinished(db, pool.connector()).await?;
         migrations::migrate(db, pool.connector()).await?;
         (schema, conn.at_leisure(Counts::start(db)).await?)
     };
@@ -65,7 +67,7 @@ pub(crate) async fn migration_status(options: &PostgresOptions) -> Result<Vec<Mi
     status
 }
 
-async fn connect(pool: &Pool) -> Result<Conn, OpenError> {
+pub(crate) async fn connect(pool: &Pool) -> Result<Conn, OpenError> {
     match pool.get_first().await {
         Ok(conn) => Ok(conn),
         Err(error) => Err(open_error(pool.connector(), error).await),
@@ -73,7 +75,7 @@ async fn connect(pool: &Pool) -> Result<Conn, OpenError> {
 }
 
 /// Refuses a server that cannot hold a keep. Gives the schema that is worked in.
-async fn look(db: Db<'_>, connector: &Connector) -> Result<String, OpenError> {
+pub(crate) async fn look(db: Db<'_>, connector: &Connector) -> Result<String, OpenError> {
     let doing = "look at the server";
     let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
                pg_is_in_recovery(), current_setting('transaction_read_only'), \

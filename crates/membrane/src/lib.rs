@@ -150,4 +150,4 @@ pub use membrane_core::turn::{
     Item, KeptTurn, Linearity, Message, Signal, SignalKind, ToolUse, Turn, TurnError, TurnStatus,
 };
 pub use membrane_responder::Responder;
-pub use membrane_store::{Store, StoreError, StoreGauges, StoreStats, Subject, Thread};
+pub use membrane_store::{ConnectionGauges, Store, StoreError, StoreGauges, StoreStats, Subject, Thread};

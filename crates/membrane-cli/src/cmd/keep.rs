@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::check::figures;
 use super::{Keep, session_id, upgraded};
 use crate::args::Feedback;
-use crate::config::Database;
+use crate::config::{Database, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::wiring::{MigrationStatus, Upgrade};
@@ -55,11 +55,12 @@ pub(super) async fn check(keep: &Keep, output: &mut Output) -> Result<(), Failur
     }
 }
 
-pub(super) fn migrated(
-    database: &Database,
+pub(super) async fn migrated(
+    settings: &Settings,
     upgrade: Option<&Upgrade>,
     output: &mut Output,
 ) -> Result<(), Failure> {
+    let database = &settings.database;
     if *database == Database::Memory {
         if output.is_json() {
             return output.document(&json!({"migrations": []}));
@@ -75,18 +76,18 @@ pub(super) fn migrated(
             path.display()
         ))?;
     }
-    let Some(upgrade) = upgrade else { return migration_status(database, output) };
+    let Some(upgrade) = upgrade else { return migration_status(settings, output).await };
     if output.is_json() {
-        let steps = wiring::migration_status(database)?;
+        let steps = wiring::migration_status(settings).await?;
         let upgrade = upgraded::document(upgrade);
         return output.document(&json!({"migrations": documents(&steps), "upgrade": upgrade}));
     }
     output.raw(&upgraded::text(upgrade))?;
-    migration_status(database, output)
+    migration_status(settings, output).await
 }
 
-pub(super) fn migration_status(database: &Database, output: &mut Output) -> Result<(), Failure> {
-    let steps = wiring::migration_status(database)?;
+pub(super) async fn migration_status(settings: &Settings, output: &mut Output) -> Result<(), Failure> {
+    let steps = wiring::migration_status(settings).await?;
     if output.is_json() {
         return output.document(&json!({"migrations": documents(&steps)}));
     }

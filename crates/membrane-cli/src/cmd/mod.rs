@@ -24,7 +24,7 @@ use clap::CommandFactory;
 use membrane::{Chat, SessionId, Store};
 
 use crate::args::{Check, Cli, Command, Config, Migrate, Restore};
-use crate::config::{self as configuration, Database, Flags};
+use crate::config::{self as configuration, Database, Flags, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::wiring::{self, Missing, Opened, Upgrade, UpgradeOptions};
@@ -61,7 +61,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         return config::show(&report, output);
     }
     if let Command::Migrate(Migrate { status: true, .. }) = cli.command {
-        return keep::migration_status(&settings.database, output);
+        return keep::migration_status(&settings, output).await;
     }
     if let (Command::Check(args), Database::Sqlite(path)) = (&cli.command, &settings.database) {
         return check::check(path, args, output);
@@ -103,14 +103,14 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     }
     let chat = Chat::builder(Arc::clone(&store)).limits(settings.limits).build();
     let keep = Keep { chat, store };
-    let ended = dispatch(&keep, &settings.database, upgrade.as_ref(), cli.command, output).await;
+    let ended = dispatch(&keep, &settings, upgrade.as_ref(), cli.command, output).await;
     let closed = keep.chat.close().await.map_err(Failure::from);
     ended.and(closed)
 }
 
 async fn dispatch(
     keep: &Keep,
-    database: &Database,
+    settings: &Settings,
     upgrade: Option<&Upgrade>,
     command: Command,
     output: &mut Output,
@@ -129,7 +129,7 @@ async fn dispatch(
         Command::Feedback(args) => keep::feedback(keep, args, output).await,
         Command::Delete { id } => keep::delete(keep, &id, output).await,
         Command::Export(args) => export::export(keep, args, output).await,
-        Command::Migrate(_) => keep::migrated(database, upgrade, output),
+        Command::Migrate(_) => keep::migrated(settings, upgrade, output).await,
         Command::Check(_) => keep::check(keep, output).await,
         Command::Stats => stats::stats(keep, output).await,
         // These need no keep, and were done before it was opened.

@@ -35,5 +35,5 @@ pub(crate) use load::{Flags, known_keys, load};
 pub(crate) use names::variable;
 pub(crate) use reader::Known;
 pub(crate) use report::Report;
-pub(crate) use settings::{LogLevel, Provider, Settings, SqliteSettings};
-pub(crate) use urls::PostgresUrl;
+pub(crate) use settings::{LogLevel, Pooler, PostgresSettings, Provider, Settings, SqliteSettings};
+pub(crate) use urls::{PostgresUrl, RootCert, SslMode};

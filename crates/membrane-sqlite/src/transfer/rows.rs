@@ -57,12 +57,11 @@ fn decode(table: &'static Table, row: &rusqlite::Row<'_>) -> Result<Row, StoreEr
     let mut values = Row::with_capacity(table.columns.len());
     for (at, column) in table.columns.iter().enumerate() {
         let found = row.get_ref(at).doing("read rows to copy")?;
-        match value(column, found) {
-            Some(value) => values.push(value),
-            None => {
-                let problem = format!("column {} holds {}", column.name, shown(found));
-                return Err(StoreError::inconsistent(table.name, key(&values, table), problem));
-            }
+        if let Some(value) = value(column, found) {
+            values.push(value);
+        } else {
+            let problem = format!("column {} holds {}", column.name, shown(found));
+            return Err(StoreError::inconsistent(table.name, key(&values, table), problem));
         }
     }
     Ok(values)

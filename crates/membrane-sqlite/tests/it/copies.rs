@@ -9,13 +9,13 @@ use membrane_core::time::Timestamp;
 use membrane_core::turn::SignalKind;
 use membrane_sqlite::transfer::{SqliteSink, SqliteSource};
 use membrane_sqlite::{OpenError, SqliteOptions};
+use membrane_store::StoreError;
 use membrane_store::conformance::chaos;
 use membrane_store::conformance::fixture::{append, create_root};
 use membrane_store::transfer::{
     self, Batch, Begun, CopyReport, MARK_TABLE, Mark, Numbers, Page, Room, RowSink, Rows, TABLES, Table,
     TransferError, Value,
 };
-use membrane_store::{StoreError, Write};
 
 use crate::keep::{Keep, refused, value};
 

@@ -18,7 +18,9 @@ impl Digest {
     /// Takes in the next row.
     pub fn add(&mut self, row: &[Value]) {
         self.buffer.clear();
-        row.iter().for_each(|value| value.encode(&mut self.buffer));
+        for value in row {
+            value.encode(&mut self.buffer);
+        }
         self.hash.update(&self.buffer);
         self.rows += 1;
         // One long message is no reason to keep as much for every table.

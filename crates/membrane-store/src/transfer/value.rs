@@ -110,7 +110,9 @@ mod tests {
         ];
         let encoded = rows.map(|row| {
             let mut out = Vec::new();
-            row.iter().for_each(|value| value.encode(&mut out));
+            for value in row {
+                value.encode(&mut out);
+            }
             out
         });
         for (at, one) in encoded.iter().enumerate() {

@@ -16,5 +16,5 @@ mod tests;
 pub(crate) use cache::CacheUrl;
 pub(super) use cache::FORM as CACHE_FORM;
 pub(super) use postgres::FORM as POSTGRES_FORM;
-pub(crate) use postgres::PostgresUrl;
+pub(crate) use postgres::{PostgresUrl, RootCert, SslMode};
 pub(super) use text::encode_reserved;

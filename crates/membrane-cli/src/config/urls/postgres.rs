@@ -85,7 +85,6 @@ pub(crate) enum RootCert {
     File(PathBuf),
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "it is for whoever opens the database"))]
 impl PostgresUrl {
     /// In the form that the driver reads; with the password, without what is about encryption.
     ///

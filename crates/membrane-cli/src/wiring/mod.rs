@@ -1,6 +1,8 @@
 //! The file that names concrete backends (beside `old_source.rs`, for old data): a chosen database becomes a store, a chosen model a
 //! responder.
 
+mod postgres;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ use membrane_sqlite::transfer::{SqliteSink, SqliteSource};
 pub(crate) use membrane_sqlite::v1::{Upgrade, UpgradeOptions};
 use membrane_sqlite::{OldFormat, OpenError, SqliteOptions, SqliteStore, Synchronous, detect};
 
-use crate::config::{Database, PostgresUrl, Provider, Settings, SqliteSettings};
+use crate::config::{Database, Provider, Settings, SqliteSettings};
 use crate::failure::{Exit, Failure};
 
 /// Whether a command may make a database that is not there. A mistyped name should not become a file.
@@ -57,7 +59,9 @@ pub(crate) async fn open(
             let upgrade = store.upgrade().cloned();
             Ok(Opened { store: Arc::new(store), upgrade })
         }
-        Database::Postgres(url) => Err(not_spoken(url)),
+        Database::Postgres(url) => {
+            Ok(Opened { store: postgres::open(url, &settings.postgres, missing).await?, upgrade: None })
+        }
     }
 }
 
@@ -101,19 +105,16 @@ pub(crate) fn responder(settings: &Settings) -> Arc<dyn Responder> {
 /// Says what the backends measure.
 pub(crate) fn describe_metrics() {
     membrane_sqlite::telemetry::describe();
+    membrane_postgres::telemetry::describe();
 }
 
 /// Which steps of the schema the database holds. Changes nothing.
-pub(crate) fn migration_status(database: &Database) -> Result<Vec<MigrationStatus>, Failure> {
-    match database {
+pub(crate) async fn migration_status(settings: &Settings) -> Result<Vec<MigrationStatus>, Failure> {
+    match &settings.database {
         Database::Memory => Err(Failure::usage("memory: has no schema; name a file with --database-url")),
         Database::Sqlite(path) => SqliteStore::migration_status(path).map_err(open_failure),
-        Database::Postgres(url) => Err(not_spoken(url)),
+        Database::Postgres(url) => postgres::migration_status(url, &settings.postgres).await,
     }
-}
-
-fn not_spoken(url: &PostgresUrl) -> Failure {
-    Failure::usage(format!("{url} names a PostgreSQL database, and this binary speaks SQLite; name a file"))
 }
 
 /// Copies the database into a file or a folder, and removes older copies from that beyond `keep`.
@@ -202,10 +203,13 @@ pub(crate) fn refuse_same(from: &Database, to: &Database) -> Result<(), Failure>
 }
 
 /// Opens the keep that is copied.
-pub(crate) fn open_copy_source(
+pub(crate) async fn open_copy_source(
     database: &Database,
     settings: &Settings,
 ) -> Result<Box<dyn RowSource>, Failure> {
+    if let Database::Postgres(url) = database {
+        return postgres::open_copy_source(url, &settings.postgres).await;
+    }
     let path = copied_path(database, "--from")?;
     if !path.exists() {
         return Err(Failure::not_found(format!(
@@ -234,10 +238,13 @@ pub(crate) fn open_copy_source(
 }
 
 /// Opens the database that is copied into, and changes nothing in it yet.
-pub(crate) fn open_copy_target(
+pub(crate) async fn open_copy_target(
     database: &Database,
     settings: &Settings,
 ) -> Result<Box<dyn RowSink>, Failure> {
+    if let Database::Postgres(url) = database {
+        return postgres::open_copy_target(url, &settings.postgres).await;
+    }
     let path = copied_path(database, "--to")?;
     let sink = SqliteSink::open(sqlite_options(path, &settings.sqlite)).map_err(open_failure)?;
     Ok(Box::new(sink))
@@ -249,7 +256,7 @@ pub(crate) fn name_of_copied(database: &Database) -> String {
         Database::Sqlite(path) => {
             Database::Sqlite(path.canonicalize().unwrap_or_else(|_| path.clone())).shown()
         }
-        Database::Memory => database.shown(),
+        Database::Memory | Database::Postgres(_) => database.shown(),
     }
 }
 
@@ -259,6 +266,7 @@ fn copied_path<'a>(database: &'a Database, flag: &str) -> Result<&'a Path, Failu
         Database::Memory => Err(Failure::usage(format!(
             "{flag}: memory: cannot be copied: it goes with its process; name a file"
         ))),
+        Database::Postgres(url) => Err(Failure::usage(format!("{flag}: {url} is not a file; name one"))),
     }
 }
 

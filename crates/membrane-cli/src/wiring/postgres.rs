@@ -1,0 +1,100 @@
+//! A PostgreSQL database, as the settings name it.
+
+use std::sync::Arc;
+
+use membrane::Store;
+use membrane::store::transfer::{RowSink, RowSource};
+use membrane_postgres::transfer::{PostgresSink, PostgresSource};
+use membrane_postgres::{OpenError, Pooler, PostgresOptions, PostgresStore, SslMode};
+
+use super::{MigrationStatus, Missing};
+use crate::config::{self, PostgresSettings, PostgresUrl, RootCert};
+use crate::failure::{Exit, Failure};
+
+/// Opens the database, and brings its schema up to date.
+pub(super) async fn open(
+    url: &PostgresUrl,
+    settings: &PostgresSettings,
+    missing: Missing,
+) -> Result<Arc<dyn Store>, Failure> {
+    let options = options(url, settings);
+    if missing == Missing::Refuse {
+        let steps = PostgresStore::migration_status(&options).await.map_err(open_failure)?;
+        if steps.iter().all(|step| step.applied_at.is_none()) {
+            return Err(Failure::not_found(format!(
+                "there is no keep in {url} yet; make one with \"membrane serve\" or \"membrane migrate\", or name \
+                 another database with --database-url"
+            )));
+        }
+    }
+    Ok(Arc::new(PostgresStore::open(options).await.map_err(open_failure)?))
+}
+
+/// Which steps of the schema the database holds. Changes nothing.
+pub(super) async fn migration_status(
+    url: &PostgresUrl,
+    settings: &PostgresSettings,
+) -> Result<Vec<MigrationStatus>, Failure> {
+    let steps = PostgresStore::migration_status(&options(url, settings)).await.map_err(open_failure)?;
+    let step = |step: membrane_postgres::migrations::MigrationStatus| MigrationStatus {
+        version: step.version,
+        name: step.name,
+        applied_at: step.applied_at,
+    };
+    Ok(steps.into_iter().map(step).collect())
+}
+
+/// Opens a keep to be copied.
+pub(super) async fn open_copy_source(
+    url: &PostgresUrl,
+    settings: &PostgresSettings,
+) -> Result<Box<dyn RowSource>, Failure> {
+    Ok(Box::new(PostgresSource::open(&options(url, settings)).await.map_err(open_failure)?))
+}
+
+/// Opens a database to be copied into.
+pub(super) async fn open_copy_target(
+    url: &PostgresUrl,
+    settings: &PostgresSettings,
+) -> Result<Box<dyn RowSink>, Failure> {
+    Ok(Box::new(PostgresSink::open(&options(url, settings)).await.map_err(open_failure)?))
+}
+
+fn options(url: &PostgresUrl, settings: &PostgresSettings) -> PostgresOptions {
+    PostgresOptions {
+        ssl_mode: match url.ssl_mode() {
+            config::SslMode::Disable => SslMode::Disable,
+            // Without encryption, the server refuses whom it wants to be encrypted; that is then tried.
+            config::SslMode::Allow | config::SslMode::Prefer => SslMode::Prefer,
+            config::SslMode::Require => SslMode::Require,
+            config::SslMode::VerifyCa => SslMode::VerifyCa,
+            config::SslMode::VerifyFull => SslMode::VerifyFull,
+        },
+        ssl_root_cert: match url.ssl_root_cert() {
+            Some(RootCert::File(path)) => Some(path.clone()),
+            Some(RootCert::System) | None => None,
+        },
+        pooler: match settings.pooler {
+            config::Pooler::None | config::Pooler::Session => Pooler::None,
+            config::Pooler::Transaction => Pooler::Transaction,
+        },
+        direct_url: settings.direct_url.as_ref().map(PostgresUrl::for_driver),
+        pool_size: settings.pool_size,
+        connect_timeout: settings.connect_timeout,
+        timeout: settings.timeout,
+        queue_len: settings.queue_len,
+        max_batch: settings.max_batch,
+        ..PostgresOptions::at(url.for_driver())
+    }
+}
+
+fn open_failure(error: OpenError) -> Failure {
+    let (exit, code) = match error {
+        OpenError::Store(error) => return error.into(),
+        OpenError::Settings { .. } => (Exit::Usage, "invalid_argument"),
+        OpenError::Unreachable { .. } => (Exit::Unavailable, "unavailable"),
+        OpenError::NoDatabase { .. } => (Exit::NotFound, "not_found"),
+        _ => (Exit::Failure, "failed"),
+    };
+    Failure::caused(exit, code, &error)
+}
