@@ -16,6 +16,7 @@ mod keep;
 mod list;
 mod load;
 mod measure;
+mod postgres;
 mod report;
 mod send;
 mod upgrade;
@@ -32,7 +33,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Anything that ends the run.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const PARTS: &[&str] = &["append", "constant", "load", "list", "send", "json", "upgrade"];
+const PARTS: &[&str] = &["append", "constant", "load", "list", "send", "json", "upgrade", "postgres"];
 
 fn main() -> Result<(), Failure> {
     let mut parts: Vec<String> = std::env::args().skip(1).collect();
@@ -77,6 +78,7 @@ async fn measure_parts(parts: &[String], n_turns: usize, folder: &Path) -> Resul
             "send" => send::measure(folder, &mut report).await?,
             "json" => json::measure(folder, &mut report).await?,
             "upgrade" => upgrade::measure(folder, n_turns, &mut report)?,
+            "postgres" => postgres::measure(&mut report).await?,
             _ => append::measure_thresholds(folder, &mut report).await?,
         }
     }
