@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
 
 use membrane_store::events::EventBell;
 use tokio::sync::RwLock;
@@ -27,18 +28,13 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
     let direct = Connector::direct(&options)?;
     let pool = Arc::new(Pool::new(&options)?);
     let conn = connect(&pool).await?;
-    let counts = {
-        let db = conn.db()?;
-        let opened = look(db, pool.connector()).await;
-        let schema = match opened {
-            Ok(schema) => schema,
-            Err(error) => return Err(error),
-        };
-        mark::refuse_unfinished(db, pool.connector()).await?;
-        migrations::migrate(db, pool.connector()).await?;
-        (schema, conn.at_leisure(Counts::start(db)).await?)
-    };
-    let (schema, counts) = counts;
+    let db = conn.db()?;
+    // A server may stand still after it has taken a connection; once it has answered, bringing it up to date may take long.
+    let looked = tokio::time::timeout(options.timeout, look(db, pool.connector())).await;
+    let schema = looked.map_err(|_| silent(pool.connector(), options.timeout))??;
+    mark::refuse_unfinished(db, pool.connector()).await?;
+    migrations::migrate(db, pool.connector()).await?;
+    let counts = conn.at_leisure(Counts::start(db)).await?;
     // Given back.
     drop(conn);
     let instances = Instances::new(Arc::clone(&pool), direct, schema, &options);
@@ -62,15 +58,23 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
 pub(crate) async fn migration_status(options: &PostgresOptions) -> Result<Vec<MigrationStatus>, OpenError> {
     let pool = Pool::new(options)?;
     let conn = connect(&pool).await?;
-    let status = migrations::status(conn.db()?, pool.connector()).await;
+    let status =
+        tokio::time::timeout(options.timeout, migrations::status(conn.db()?, pool.connector())).await;
     pool.close();
-    status
+    status.map_err(|_| silent(pool.connector(), options.timeout))?
 }
 
 pub(crate) async fn connect(pool: &Pool) -> Result<Conn, OpenError> {
     match pool.get_first().await {
         Ok(conn) => Ok(conn),
         Err(error) => Err(open_error(pool.connector(), error).await),
+    }
+}
+
+fn silent(connector: &Connector, timeout: Duration) -> OpenError {
+    OpenError::Unreachable {
+        server: connector.server(),
+        source: format!("no answer within {timeout:?}").into(),
     }
 }
 

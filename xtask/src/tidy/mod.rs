@@ -7,6 +7,7 @@ mod imports;
 mod layout;
 mod manifests;
 mod patches;
+mod providers;
 mod purity;
 mod sizes;
 mod sources;

@@ -236,9 +236,12 @@ CREATE TABLE idempotency_key_creations (
 );
 CREATE INDEX idempotency_key_creations_key_idx ON idempotency_key_creations (route, session_id, key);
 
--- A time of ours as the guide's columns hold it.
+-- A time of ours as the guide's columns hold it. Intervals are multiplied as floating point, which is exact for each part.
 CREATE FUNCTION membrane_time(micros BIGINT) RETURNS TEXT LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE AS $$
-    SELECT to_char(TIMESTAMP '1970-01-01' + micros * INTERVAL '1 microsecond', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    SELECT to_char(
+        TIMESTAMP '1970-01-01' + micros / 1000000 * INTERVAL '1 second' + micros % 1000000 * INTERVAL '1 microsecond',
+        'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+    )
 $$;
 
 -- Every session's whole thread, with the columns that SQL readers know. Membrane reads the tables.

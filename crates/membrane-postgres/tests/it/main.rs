@@ -12,4 +12,6 @@ mod opening;
 mod outages;
 mod poolers;
 mod schema;
+mod sql_readers;
+mod texts;
 mod tls;
