@@ -30,6 +30,9 @@ pub(crate) async fn serve(settings: &Settings, args: &Serve, output: &mut Output
     log_to_stderr(settings.log.level);
     let telemetry = Telemetry::install().map_err(|error| Failure::failed("failed", error.to_string()))?;
     wiring::describe_metrics();
+    if let Some(url) = &settings.cache.url {
+        tracing::warn!(%url, "chat.cache.url is set, but this version keeps no shared cache: turns are read from the database");
+    }
     let signals = signals::listen()?;
     let addr = settings.server.addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {

@@ -133,7 +133,9 @@ impl Copy {
             })
             .map_err(failed)?;
         if has_events {
-            let base = i64::try_from(EventSeq::base(now).0).unwrap_or(i64::MAX);
+            // The next second's: the database that goes may have been made in this one.
+            let base = EventSeq::base(now).0.saturating_add(EventSeq::PER_SECOND);
+            let base = i64::try_from(base).unwrap_or(i64::MAX);
             let newest: i64 = copy
                 .query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
                 .map_err(failed)?;

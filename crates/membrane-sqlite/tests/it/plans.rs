@@ -12,7 +12,7 @@ use rusqlite::config::DbConfig;
 use crate::keep::{Keep, column};
 
 /// Rooms that scan by their nature: counting, checking and copying everything, old files, and the schema.
-const MAY_SCAN: [&str; 11] = [
+const MAY_SCAN: [&str; 12] = [
     "backup/",
     "check/",
     "counts.rs",
@@ -22,6 +22,7 @@ const MAY_SCAN: [&str; 11] = [
     "migrations.rs",
     "repair/",
     "read/stats.rs",
+    "transfer/",
     "universe/",
     "v1/",
 ];
