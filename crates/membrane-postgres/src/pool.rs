@@ -190,7 +190,12 @@ impl Drop for Conn {
         if !self.is_at_work.load(Ordering::Relaxed) {
             return;
         }
-        // The server would go on with what nobody waits for, and hold its locks.
+        // The server would go on with what nobody waits for, and hold its locks. A pooler is not asked to cancel: PgBouncer
+        // 1.18 to 1.20 end as a whole when the statement is over by then (pgbouncer/pgbouncer#822). Behind it a transaction's
+        // own limits end what is left.
+        if !self.is_named {
+            return;
+        }
         let Ok(runtime) = Handle::try_current() else { return };
         let connector = self.connector.clone();
         runtime.spawn(async move {
@@ -200,7 +205,6 @@ impl Drop for Conn {
             if let Ok(Err(error)) = cancelled {
                 tracing::debug!(%error, "a statement could not be cancelled");
             }
-            // Closed only now: a pooler forgets the key of who has left.
             drop(client);
         });
     }
