@@ -9,18 +9,27 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use membrane_testservers::{Database, Postgres};
+use membrane_crashtest::settings::Settings;
+use membrane_testservers::{Database, PgBouncer, PoolMode, Postgres};
 use serde_json::{Value, json};
 
 use super::http::{Client, Sent};
 use super::server::{PATIENCE, ServerProcess, Serving, until};
 
 const N_SERVERS: usize = 3;
-const N_CLIENTS: usize = 16;
-const N_MESSAGES: usize = 12;
+const N_CLIENTS: usize = 32;
 
 fn serving(database: &Database) -> Serving {
-    Serving::on(Path::new(&database.url())).with("chat.runs.recover_ms", 200)
+    serving_at(&database.url())
+}
+
+fn serving_at(url: &str) -> Serving {
+    Serving::on(Path::new(url)).with("chat.runs.recover_ms", 200)
+}
+
+/// How many messages each client has.
+fn n_messages() -> usize {
+    if Settings::from_environment().unwrap().is_full { 100 } else { 8 }
 }
 
 #[test]
@@ -81,6 +90,8 @@ struct Fleet {
 
 impl Fleet {
     fn start(serving: Serving) -> Self {
+        // With few connections each, so that three leave room on a server for others.
+        let serving = serving.with("chat.postgres.pool_size", 8);
         let servers = (0..N_SERVERS).map(|_| Mutex::new(Some(serving.start()))).collect();
         Self { serving, servers, next: AtomicUsize::new(0) }
     }
@@ -158,7 +169,7 @@ fn campaign(
     at_least: usize,
     disturb: impl Fn(usize) + Sync,
 ) -> (Vec<(String, Vec<Value>)>, usize) {
-    let (told, is_over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let (told, is_over, n_messages) = (Mutex::new(Vec::new()), AtomicBool::new(false), n_messages());
     let n_disturbed = thread::scope(|scope| {
         let disturber = scope.spawn(|| {
             let mut number = 0;
@@ -175,7 +186,7 @@ fn campaign(
                 scope.spawn(move || {
                     let id = fleet.insist_on_create();
                     let say = |number| fleet.insist(&id, &format!("{client}: {number}"));
-                    let turns = (0..N_MESSAGES).map(say).collect::<Vec<_>>();
+                    let turns = (0..n_messages).map(say).collect::<Vec<_>>();
                     told.lock().unwrap().push((id, turns));
                 })
             })
@@ -195,11 +206,38 @@ fn three_servers_that_are_killed_in_turn_lose_and_double_nothing() {
     let fleet = Fleet::start(serving(&database));
     let (told, n_kills) = campaign(&fleet, 3, |number| fleet.kill_and_start_again(number % N_SERVERS));
     let n_turns = judge(fleet.client(), &told);
-    assert_eq!(n_turns, N_CLIENTS * N_MESSAGES);
+    assert_eq!(n_turns, N_CLIENTS * n_messages());
     println!(
         "campaign: many_servers servers={N_SERVERS} clients={N_CLIENTS} kills={n_kills} acked={n_turns} lost=0 doubled=0"
     );
     fleet.stop().must_be_sound();
+}
+
+/// Behind PgBouncer in transaction mode, with a way past it for the locks that tell who is alive and without one, where the
+/// lease of a killed server's turn has to expire.
+#[test]
+fn three_servers_behind_a_pooler_lose_and_double_nothing_when_they_are_killed() {
+    for has_direct in [true, false] {
+        let databases = Postgres::shared().unwrap();
+        let database = databases.create_database().unwrap();
+        let pooler = PgBouncer::start(&databases.admin_url(), PoolMode::Transaction).unwrap();
+        let mut serving = serving_at(&pooler.url(database.name()))
+            .with_text("chat.postgres.pooler", "transaction")
+            .with("chat.runs.lease_ms", 2_000)
+            .with("chat.runs.renew_ms", 500);
+        if has_direct {
+            serving = serving.with_text("chat.postgres.direct_url", &database.url());
+        }
+        let fleet = Fleet::start(serving);
+        let (told, n_kills) = campaign(&fleet, 3, |number| fleet.kill_and_start_again(number % N_SERVERS));
+        let n_turns = judge(fleet.client(), &told);
+        assert_eq!(n_turns, N_CLIENTS * n_messages());
+        println!(
+            "campaign: many_servers pooler=transaction direct={has_direct} servers={N_SERVERS} clients={N_CLIENTS} \
+             kills={n_kills} acked={n_turns} lost=0 doubled=0"
+        );
+        fleet.stop().must_be_sound();
+    }
 }
 
 #[test]
@@ -210,7 +248,7 @@ fn a_database_that_starts_again_in_the_middle_loses_and_doubles_nothing() {
     let cluster = Mutex::new(&mut cluster);
     let (told, n_restarts) = campaign(&fleet, 2, |_| cluster.lock().unwrap().restart().unwrap());
     let n_turns = judge(fleet.client(), &told);
-    assert_eq!(n_turns, N_CLIENTS * N_MESSAGES);
+    assert_eq!(n_turns, N_CLIENTS * n_messages());
     println!(
         "campaign: database_restarts servers={N_SERVERS} clients={N_CLIENTS} restarts={n_restarts} acked={n_turns} lost=0 doubled=0"
     );

@@ -47,9 +47,14 @@ impl Serving {
     }
 
     /// The same with this setting.
-    pub(super) fn with(mut self, key: &str, value: u64) -> Self {
+    pub(super) fn with(self, key: &str, value: u64) -> Self {
+        self.with_text(key, &value.to_string())
+    }
+
+    /// The same for a setting that is no number.
+    pub(super) fn with_text(mut self, key: &str, value: &str) -> Self {
         let variable = format!("KGENTS_{}", key.replace('.', "_").to_ascii_uppercase());
-        self.settings.push((variable, value.to_string()));
+        self.settings.push((variable, value.to_owned()));
         self
     }
 
