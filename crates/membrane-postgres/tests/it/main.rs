@@ -10,6 +10,7 @@ mod instances;
 mod keep;
 mod opening;
 mod outages;
+mod partitions;
 mod poolers;
 mod schema;
 mod sql_readers;
