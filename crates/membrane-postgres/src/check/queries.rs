@@ -125,7 +125,8 @@ pub(super) const QUERIES: &[Query] = &[
         "turn {}: its place in time does not follow from the turn before",
         "SELECT t.segment_id || ':' || t.position FROM turns t LEFT JOIN turns p
             ON p.segment_id = t.segment_id AND p.position = t.position - 1
-            WHERE t.order_at < t.started_at OR t.order_at <> greatest(t.started_at, p.order_at + 1)",
+            WHERE t.order_at < t.started_at
+                OR p.segment_id IS NOT NULL AND t.order_at <> greatest(t.started_at, p.order_at + 1)",
     ),
     Query(
         Theme::Evidence,

@@ -66,6 +66,7 @@ macro_rules! conformance_tests {
             appending_in_place_keeps_the_history
             ranges_are_cut_to_what_is_there
             the_order_of_time_is_the_order_of_turns_whatever_the_clock_did
+            a_segment_may_begin_while_the_clock_has_gone_back
             marks_tell_place_and_running_totals
             many_turns_in_one_change_keep_their_order
         );

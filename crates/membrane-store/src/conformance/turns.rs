@@ -140,6 +140,23 @@ pub async fn the_order_of_time_is_the_order_of_turns_whatever_the_clock_did(stor
     assert_eq!(kept[4].turn.started_at.as_micros(), -7, "what the turn says of itself stays");
 }
 
+/// The first turn of a segment has no turn before it in its segment, and yet one in its session.
+pub async fn a_segment_may_begin_while_the_clock_has_gone_back(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let id = f.session(2).await;
+    let fork = f.fork(&id, 2).await;
+    let newest = f.kept(&id).await[1].order_at;
+    let mut turn = f.turn("an hour before");
+    turn.started_at = Timestamp::from_micros(newest.as_micros() - 3_600_000_000);
+    turn.completed_at = turn.started_at;
+    f.write(append(&fork, vec![turn.clone(), turn])).await;
+    let kept = f.kept(&fork).await;
+    assert_ne!(kept[1].at.segment, kept[2].at.segment, "the fork has a segment of its own");
+    let order: Vec<_> = kept.iter().skip(2).map(|kept| kept.order_at.as_micros()).collect();
+    assert_eq!(order, [newest.as_micros() + 1, newest.as_micros() + 2]);
+    assert_eq!(f.store.check().await.unwrap(), Vec::<String>::new());
+}
+
 pub async fn marks_tell_place_and_running_totals(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let parent = f.session(3).await;
