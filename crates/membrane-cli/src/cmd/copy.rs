@@ -20,9 +20,7 @@ pub(super) async fn copy(flags: Flags<'_>, args: &Copy, output: &mut Output) -> 
     }
     let (from, to) = (Database::named(&args.from, "--from")?, Database::named(&args.to, "--to")?);
     let (settings, _) = config::load(Flags { database_url: Some(&args.from), ..flags })?;
-    wiring::refuse_same(&from, &to)?;
-    let mut source = wiring::open_copy_source(&from, &settings).await?;
-    let mut target = wiring::open_copy_target(&to, &settings).await?;
+    let (mut source, mut target) = wiring::open_copy(&from, &to, &settings).await?;
     let name = wiring::name_of_copied(&from);
     let (mut line, mut phase) = (ProgressLine::new(output), None);
     let mut watch = |progress: Progress| {

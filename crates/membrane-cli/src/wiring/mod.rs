@@ -185,30 +185,38 @@ fn sqlite_path<'a>(settings: &'a Settings, done: &str, instead: &str) -> Result<
     }
 }
 
-/// Refuses to copy a database onto itself.
-pub(crate) fn refuse_same(from: &Database, to: &Database) -> Result<(), Failure> {
-    let is_same = match (from, to) {
-        (Database::Sqlite(from), Database::Sqlite(to)) => {
-            from == to || matches!((from.canonicalize(), to.canonicalize()), (Ok(from), Ok(to)) if from == to)
+/// Opens the keep that is copied, and the database that is copied into, in which nothing is changed yet. Refuses to copy a
+/// database onto itself.
+pub(crate) async fn open_copy(
+    from: &Database,
+    to: &Database,
+    settings: &Settings,
+) -> Result<(Box<dyn RowSource>, Box<dyn RowSink>), Failure> {
+    let refuse_same = |is_same: bool| {
+        if !is_same {
+            return Ok(());
         }
-        _ => false,
-    };
-    if is_same {
-        return Err(Failure::usage(format!(
+        Err(Failure::usage(format!(
             "--from and --to name the same database, {}; name another one with --to",
             from.shown()
-        )));
+        )))
+    };
+    if let (Database::Sqlite(from), Database::Sqlite(to)) = (from, to) {
+        let names = (from.canonicalize(), to.canonicalize());
+        refuse_same(from == to || matches!(names, (Ok(from), Ok(to)) if from == to))?;
     }
-    Ok(())
+    if let (Database::Postgres(from), Database::Postgres(to)) = (from, to) {
+        let source = postgres::open_copy_source(from, &settings.postgres).await?;
+        let target = postgres::open_copy_target(to, &settings.postgres).await?;
+        refuse_same(source.identity() == target.identity())?;
+        return Ok((Box::new(source), Box::new(target)));
+    }
+    Ok((open_copy_source(from, settings).await?, open_copy_target(to, settings).await?))
 }
 
-/// Opens the keep that is copied.
-pub(crate) async fn open_copy_source(
-    database: &Database,
-    settings: &Settings,
-) -> Result<Box<dyn RowSource>, Failure> {
+async fn open_copy_source(database: &Database, settings: &Settings) -> Result<Box<dyn RowSource>, Failure> {
     if let Database::Postgres(url) = database {
-        return postgres::open_copy_source(url, &settings.postgres).await;
+        return Ok(Box::new(postgres::open_copy_source(url, &settings.postgres).await?));
     }
     let path = copied_path(database, "--from")?;
     if !path.exists() {
@@ -237,13 +245,9 @@ pub(crate) async fn open_copy_source(
     Ok(Box::new(source))
 }
 
-/// Opens the database that is copied into, and changes nothing in it yet.
-pub(crate) async fn open_copy_target(
-    database: &Database,
-    settings: &Settings,
-) -> Result<Box<dyn RowSink>, Failure> {
+async fn open_copy_target(database: &Database, settings: &Settings) -> Result<Box<dyn RowSink>, Failure> {
     if let Database::Postgres(url) = database {
-        return postgres::open_copy_target(url, &settings.postgres).await;
+        return Ok(Box::new(postgres::open_copy_target(url, &settings.postgres).await?));
     }
     let path = copied_path(database, "--to")?;
     let sink = SqliteSink::open(sqlite_options(path, &settings.sqlite)).map_err(open_failure)?;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use membrane::Store;
-use membrane::store::transfer::{RowSink, RowSource};
 use membrane_postgres::transfer::{PostgresSink, PostgresSource};
 use membrane_postgres::{OpenError, Pooler, PostgresOptions, PostgresStore, SslMode};
 
@@ -48,16 +47,21 @@ pub(super) async fn migration_status(
 pub(super) async fn open_copy_source(
     url: &PostgresUrl,
     settings: &PostgresSettings,
-) -> Result<Box<dyn RowSource>, Failure> {
-    Ok(Box::new(PostgresSource::open(&options(url, settings)).await.map_err(open_failure)?))
+) -> Result<PostgresSource, Failure> {
+    PostgresSource::open(&copy_options(url, settings)).await.map_err(open_failure)
 }
 
 /// Opens a database to be copied into.
 pub(super) async fn open_copy_target(
     url: &PostgresUrl,
     settings: &PostgresSettings,
-) -> Result<Box<dyn RowSink>, Failure> {
-    Ok(Box::new(PostgresSink::open(&options(url, settings)).await.map_err(open_failure)?))
+) -> Result<PostgresSink, Failure> {
+    PostgresSink::open(&copy_options(url, settings)).await.map_err(open_failure)
+}
+
+/// The way past a pooler that the settings name leads to one database, and not to both of a copy.
+fn copy_options(url: &PostgresUrl, settings: &PostgresSettings) -> PostgresOptions {
+    PostgresOptions { direct_url: None, ..options(url, settings) }
 }
 
 fn options(url: &PostgresUrl, settings: &PostgresSettings) -> PostgresOptions {
@@ -94,6 +98,7 @@ fn open_failure(error: OpenError) -> Failure {
         OpenError::Settings { .. } => (Exit::Usage, "invalid_argument"),
         OpenError::Unreachable { .. } => (Exit::Unavailable, "unavailable"),
         OpenError::NoDatabase { .. } => (Exit::NotFound, "not_found"),
+        OpenError::UnfinishedCopy { .. } => (Exit::Conflict, "unfinished_copy"),
         _ => (Exit::Failure, "failed"),
     };
     Failure::caused(exit, code, &error)

@@ -11,6 +11,8 @@ mod console;
 #[cfg(test)]
 mod copying;
 #[cfg(test)]
+mod copying_postgres;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod exits;

@@ -1,10 +1,12 @@
 //! A keep's side of a copy into another database, or from one (`membrane-store`'s `transfer`).
 
+mod identity;
 pub(crate) mod mark;
 mod rows;
 mod sink;
 mod source;
 
+pub use identity::Identity;
 pub use sink::PostgresSink;
 pub use source::PostgresSource;
 

@@ -8,7 +8,7 @@ use membrane_store::transfer::{
     Batch, Begun, Mark, Numbers, Page, Room, RowSink, Rows, TABLES, Table, TransferError, Value,
 };
 
-use super::{PATIENT, for_copy, mark, rows};
+use super::{Identity, PATIENT, for_copy, identity, mark, rows};
 use crate::db::Db;
 use crate::error::{Doing, OpenError};
 use crate::migrations;
@@ -26,6 +26,7 @@ const PLACE: &str = "((1::bigint << 48) - 1)";
 pub struct PostgresSink {
     conn: Conn,
     pool: Pool,
+    identity: Identity,
     /// Which try this is; 0 before it has begun.
     attempt: i64,
 }
@@ -46,12 +47,18 @@ impl PostgresSink {
         let conn = open::connect(&pool).await?;
         open::look(conn.db()?, pool.connector()).await?;
         migrations::inspect(conn.db()?, pool.connector()).await?;
-        Ok(Self { conn, pool, attempt: 0 })
+        let identity = conn.at_leisure(identity::ask(conn.db()?)).await?;
+        Ok(Self { conn, pool, identity, attempt: 0 })
     }
 
     /// Host, port and database.
     pub fn server(&self) -> String {
         self.pool.connector().server()
+    }
+
+    /// Which database it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Does work in a transaction. If it fails the connection goes, and the transaction with it.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use membrane_store::StoreError;
 use membrane_store::transfer::{Numbers, Page, Room, RowSource, Rows, Table, Value};
 
-use super::{PATIENT, for_copy, mark, rows};
+use super::{Identity, PATIENT, for_copy, identity, mark, rows};
 use crate::error::{Doing, OpenError};
 use crate::migrations;
 use crate::open;
@@ -18,6 +18,7 @@ use crate::pool::{Conn, Pool};
 pub struct PostgresSource {
     conn: Conn,
     pool: Pool,
+    identity: Identity,
 }
 
 impl fmt::Debug for PostgresSource {
@@ -48,12 +49,18 @@ impl PostgresSource {
         if let Some(source_name) = conn.at_leisure(mark::find_source(db)).await? {
             return Err(OpenError::UnfinishedCopy { server, source_name });
         }
-        Ok(Self { conn, pool })
+        let identity = conn.at_leisure(identity::ask(db)).await?;
+        Ok(Self { conn, pool, identity })
     }
 
     /// Host, port and database.
     pub fn server(&self) -> String {
         self.pool.connector().server()
+    }
+
+    /// Which database it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 }
 

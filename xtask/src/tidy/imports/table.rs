@@ -92,7 +92,7 @@ pub(super) const TABLE: &[Rule] = &[
     Rule {
         name: "membrane-postgres",
         ours: Ours::Only(&["membrane-core", "membrane-store"]),
-        ours_in_tests: Ours::Only(&["membrane-testservers"]),
+        ours_in_tests: Ours::Only(&["membrane-sqlite", "membrane-testservers"]),
         heavy: Heavy::Only(&["tokio-postgres", "deadpool-postgres"]),
         ..NOTHING
     },
