@@ -23,6 +23,7 @@ pub mod ids;
 pub mod json;
 pub mod merge;
 pub mod page;
+pub mod role;
 pub mod run;
 pub mod session;
 pub mod state;

@@ -174,6 +174,7 @@ fn code_of_store(error: &StoreError) -> &'static str {
         | StoreError::Changed { .. }
         | StoreError::LeaseLost { .. }
         | StoreError::LeaseHeld { .. }
+        | StoreError::LeadHeld { .. }
         | StoreError::Gap { .. }
         | StoreError::Referenced { .. } => "conflict",
         StoreError::Busy { .. } => "busy",
@@ -254,7 +255,8 @@ impl IntoResponse for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use membrane::core::ids::RunId;
+    use membrane::core::ids::{InstanceId, RunId};
+    use membrane::core::role::Role;
     use membrane::{Action, SessionId, State, Timestamp, ValueError};
     use serde_json::{Value, json};
 
@@ -325,6 +327,8 @@ mod tests {
              "the lease of run r is lost; its turn is closed or goes on elsewhere"),
             (StoreError::LeaseHeld { run }.into(), 409, "conflict",
              "run r is held by a live owner; leave it alone"),
+            (StoreError::LeadHeld { role: Role::Sweeper, leader: InstanceId::from_stored("i") }.into(), 409,
+             "conflict", "instance i is the sweeper for now; leave that work to it"),
             (StoreError::Gap { intact: 1, turn_count: 2 }.into(), 409, "conflict",
              "only the first 1 of 2 turns are still there; restore up to there"),
             (ChatError::Store(StoreError::StorageFull), 507, "storage_full",

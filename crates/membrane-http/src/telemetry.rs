@@ -9,7 +9,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
-use membrane::{ChatError, ConnectionGauges, StoreGauges};
+use membrane::{ChatError, ConnectionGauges, Role, StoreGauges};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::app::App;
@@ -27,6 +27,7 @@ const QUEUE_DEPTH: &str = "membrane_writer_queue_depth";
 const QUEUE_CAPACITY: &str = "membrane_writer_queue_capacity";
 const STREAMS: &str = "membrane_streams_active";
 const RUNS: &str = "membrane_runs_active";
+const LEADER: &str = "membrane_leader";
 const CONNECTION_LIMIT: &str = "membrane_database_connection_limit";
 const CONNECTIONS: &str = "membrane_database_connections";
 const CONNECTIONS_IN_USE: &str = "membrane_database_connections_in_use";
@@ -92,6 +93,7 @@ fn describe() {
     describe_gauge!(CONNECTION_WAITERS, "Calls that wait for a connection to the database server.");
     describe_gauge!(STREAMS, "Open event streams.");
     describe_gauge!(RUNS, "Turns under way in this process.");
+    describe_gauge!(LEADER, "Whether this process does what one does for all on the same database, by role.");
 }
 
 /// Brings the gauges up to date.
@@ -111,6 +113,8 @@ pub(crate) async fn refresh(app: &App) -> Result<(), ChatError> {
     }
     set(STREAMS, u64::try_from(app.n_streams()).unwrap_or(u64::MAX));
     set(RUNS, u64::try_from(app.chat.n_open_runs()).unwrap_or(u64::MAX));
+    let role = Role::Sweeper;
+    metrics::gauge!(LEADER, "role" => role.as_str()).set(f64::from(u8::from(app.chat.leads(role))));
     Ok(())
 }
 

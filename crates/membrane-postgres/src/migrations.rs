@@ -40,6 +40,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1002, name: "old rows", sql: include_str!("migrations/1002_old_rows.sql") },
     Migration { version: 1003, name: "events", sql: include_str!("migrations/1003_events.sql") },
     Migration { version: 1004, name: "instances", sql: include_str!("migrations/1004_instances.sql") },
+    Migration { version: 1005, name: "leaders", sql: include_str!("migrations/1005_leaders.sql") },
 ];
 
 /// Whether a step is in a database.

@@ -14,6 +14,7 @@ use membrane_core::event::EventSeq;
 use membrane_core::history::{Cut, History, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
+use membrane_core::role::Role;
 use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
@@ -238,6 +239,10 @@ impl Store for PostgresStore {
     async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError> {
         let _call = self.shared.enter()?;
         self.shared.instances.list_dead(among).await
+    }
+
+    async fn find_leader(&self, role: Role) -> Result<Option<InstanceId>, StoreError> {
+        read!(self, |db| read::leaders::find(db, role))
     }
 
     async fn list_events(&self, after: EventSeq, limit: u32) -> Result<EventPage, StoreError> {

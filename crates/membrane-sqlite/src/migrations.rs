@@ -33,6 +33,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1001, name: "keep", sql: include_str!("migrations/1001_keep.sql") },
     Migration { version: 1002, name: "old rows", sql: include_str!("migrations/1002_old_rows.sql") },
     Migration { version: 1003, name: "events", sql: include_str!("migrations/1003_events.sql") },
+    Migration { version: 1004, name: "leaders", sql: include_str!("migrations/1004_leaders.sql") },
 ];
 
 /// Whether a step is in a file.

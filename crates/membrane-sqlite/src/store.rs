@@ -12,6 +12,7 @@ use membrane_core::event::EventSeq;
 use membrane_core::history::{Cut, History, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
+use membrane_core::role::Role;
 use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
@@ -213,6 +214,10 @@ impl Store for SqliteStore {
     async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError> {
         let among = among.to_vec();
         self.with_instances(move |instances| instances.list_dead(&among)).await
+    }
+
+    async fn find_leader(&self, role: Role) -> Result<Option<InstanceId>, StoreError> {
+        self.readers.read_short(move |conn| read::leaders::find(conn, role)).await
     }
 
     async fn list_events(&self, after: EventSeq, limit: u32) -> Result<EventPage, StoreError> {

@@ -9,6 +9,7 @@ use membrane_core::crystal::Crystal;
 use membrane_core::evidence::{LegacySet, Standing};
 use membrane_core::history::{Cut, Slice, TurnRef};
 use membrane_core::ids::{CheckpointId, InstanceId, LeaseToken, RunId, SessionId};
+use membrane_core::role::Role;
 use membrane_core::run::{Lease, Piece, Run};
 use membrane_core::session::{NewSession, SessionPatch};
 use membrane_core::state::Action;
@@ -316,10 +317,29 @@ pub enum Write {
         /// How many may stay, the newest ones.
         keep: u64,
     },
+    /// Gives a role to an instance for `lease_for` from now by the backend's clock: if it has the role already, or
+    /// nobody's lease lasts, or `dead_leader` has it; else [`crate::StoreError::LeadHeld`].
+    TakeLead {
+        /// The role.
+        role: Role,
+        /// Who is to lead.
+        instance: InstanceId,
+        /// How long, unless taken again.
+        lease_for: Duration,
+        /// A leader that the caller knows to be dead.
+        dead_leader: Option<InstanceId>,
+    },
+    /// Lets the role go, if the instance has it.
+    GiveUpLead {
+        /// The role.
+        role: Role,
+        /// Who leads no more.
+        instance: InstanceId,
+    },
 }
 
 impl Write {
-    /// The session that the write names itself. One of a run, of a signal or of old things names none.
+    /// The session that the write names itself. One of a run, a signal, a role or old things names none.
     pub fn session(&self) -> Option<&SessionId> {
         match self {
             Self::CreateSession { session, .. } => Some(&session.id),
@@ -341,7 +361,9 @@ impl Write {
             | Self::ResumeRun { .. }
             | Self::FinishRun { .. }
             | Self::ForgetKeys { .. }
-            | Self::ForgetEvents { .. } => None,
+            | Self::ForgetEvents { .. }
+            | Self::TakeLead { .. }
+            | Self::GiveUpLead { .. } => None,
         }
     }
 }

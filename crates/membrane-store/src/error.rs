@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use membrane_core::error::{DomainError, ValueError};
-use membrane_core::ids::{RunId, SessionId};
+use membrane_core::ids::{InstanceId, RunId, SessionId};
+use membrane_core::role::Role;
 use membrane_core::time::Timestamp;
 
 /// The kinds of things that can be missing or taken.
@@ -101,6 +102,14 @@ pub enum StoreError {
     LeaseHeld {
         /// The run.
         run: RunId,
+    },
+    /// Another instance leads, or did a moment ago.
+    #[error("instance {leader} is the {role} for now; leave that work to it")]
+    LeadHeld {
+        /// The role.
+        role: Role,
+        /// Who has it.
+        leader: InstanceId,
     },
     /// Some of the turns are gone: they belonged to a deleted session.
     #[error("only the first {intact} of {turn_count} turns are still there; restore up to there")]

@@ -103,7 +103,9 @@ fn kinds(write: &Write) -> &'static [EventKind] {
         | Write::AppendPieces { .. }
         | Write::RenewLease { .. }
         | Write::ForgetKeys { .. }
-        | Write::ForgetEvents { .. } => &[],
+        | Write::ForgetEvents { .. }
+        | Write::TakeLead { .. }
+        | Write::GiveUpLead { .. } => &[],
     }
 }
 

@@ -42,6 +42,7 @@ use membrane_core::event::EventSeq;
 use membrane_core::history::{Cut, History, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
+use membrane_core::role::Role;
 use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
@@ -112,6 +113,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///   decided on; read again and decide again.
     /// - [`StoreError::Refused`]: the session's state does not allow it.
     /// - [`StoreError::LeaseLost`], [`StoreError::LeaseHeld`]: the run is another's.
+    /// - [`StoreError::LeadHeld`]: the role is another's.
     /// - [`StoreError::Gap`]: some of the turns are gone.
     ///
     /// # Cancel safety
@@ -195,6 +197,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Those of `among` that no store on this data holds, in the order given. One that was never held is
     /// among them; one that was killed is, as soon as its process is gone.
     async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError>;
+
+    /// The instance that has a role, as long as its lease lasts by the backend's clock. It may be dead.
+    async fn find_leader(&self, role: Role) -> Result<Option<InstanceId>, StoreError>;
 
     /// Events after a place, oldest first, at most `limit`. None are there that a later call could put before those
     /// that an earlier one gave: who goes on after the last one he was given sees each event once.

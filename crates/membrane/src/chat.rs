@@ -12,6 +12,7 @@ use membrane_store::{Change, Receipt, Requirement, Store, StoreError, StoreGauge
 use tokio::sync::OnceCell;
 
 use crate::error::ChatError;
+use crate::lead::Leads;
 use crate::limits::Limits;
 use crate::options::Scope;
 use crate::runs::{LiveRuns, RunSettings, Stop};
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     responder: Arc<dyn Responder>,
     run_settings: RunSettings,
     runs: LiveRuns,
+    pub(crate) leads: Leads,
     /// This process's name among the owners of runs; known to the store before it owns the first.
     instance: OnceCell<InstanceId>,
 }
@@ -129,6 +131,7 @@ impl Chat {
                 responder: Arc::new(Echo::default()),
                 run_settings: RunSettings::default(),
                 runs: LiveRuns::default(),
+                leads: Leads::default(),
                 instance: OnceCell::new(),
             },
         }
@@ -149,15 +152,18 @@ impl Chat {
         Ok(self.store().check().await?)
     }
 
-    /// Takes no more messages, for all clones of the handle, and waits for the turns under way: at most for
-    /// `patience`, then they are interrupted and kept with what had arrived.
+    /// Takes no more messages, for all clones of the handle, gives up what this process leads, and waits for the turns
+    /// under way: at most for `patience`, then they are interrupted and kept with what had arrived.
     pub async fn drain(&self, patience: Duration) {
         self.runs().refuse_more();
-        if tokio::time::timeout(patience, self.runs().idle()).await.is_err() {
-            self.runs().stop_all(Stop::Shutdown);
-            // A store that takes no turns may keep one for long; its user's words are safe.
-            let _ = tokio::time::timeout(STOP_PATIENCE, self.runs().idle()).await;
-        }
+        let wait = async {
+            if tokio::time::timeout(patience, self.runs().idle()).await.is_err() {
+                self.runs().stop_all(Stop::Shutdown);
+                // A store that takes no turns may keep one for long; its user's words are safe.
+                let _ = tokio::time::timeout(STOP_PATIENCE, self.runs().idle()).await;
+            }
+        };
+        tokio::join!(self.give_up_leads(), wait);
     }
 
     /// Interrupts the turns that are under way, keeps them with what had arrived, and lets go of files and

@@ -130,6 +130,7 @@ impl From<StoreError> for ChatError {
             other @ (StoreError::Changed { .. }
             | StoreError::LeaseLost { .. }
             | StoreError::LeaseHeld { .. }
+            | StoreError::LeadHeld { .. }
             | StoreError::Gap { .. }
             | StoreError::Referenced { .. }
             | StoreError::Inconsistent { .. }

@@ -102,6 +102,7 @@ mod error;
 mod events;
 mod feedback;
 mod import;
+mod lead;
 mod limits;
 mod merge;
 mod new_turn;
@@ -143,6 +144,7 @@ pub use membrane_core::ids::{CheckpointId, IdSource, RandomIds, SessionId, TurnI
 pub use membrane_core::json::Json;
 pub use membrane_core::merge::{MergeStrategy, Pick};
 pub use membrane_core::page::{Cursor, PageRequest, SessionFilter, SessionPage};
+pub use membrane_core::role::Role;
 pub use membrane_core::session::{Session, SessionPatch};
 pub use membrane_core::state::{Action, State};
 pub use membrane_core::time::{Clock, SystemClock, Timestamp};

@@ -9,6 +9,7 @@ mod config;
 mod copy;
 mod doctor;
 mod export;
+mod housekeeping;
 mod import;
 mod keep;
 mod lines;

@@ -8,8 +8,8 @@ use membrane_http::telemetry::Telemetry;
 use membrane_http::{App, HttpSettings, Server, ServerSettings, router};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval};
 
+use super::housekeeping::{self, Rounds};
 use super::upgraded;
 use crate::args::Serve;
 use crate::config::{LogLevel, Settings};
@@ -18,12 +18,6 @@ use crate::output::Output;
 use crate::signals::{self, Heard};
 use crate::wiring::{self, Missing, Opened, UpgradeOptions};
 use crate::zone;
-
-/// How often measurements are tidied up.
-const UPKEEP: Duration = Duration::from_secs(5);
-
-/// How often what has had its time is forgotten.
-const SWEEP: Duration = Duration::from_secs(600);
 
 pub(crate) async fn serve(settings: &Settings, args: &Serve, output: &mut Output) -> Result<(), Failure> {
     let zone = zone::naive(args.naive_timezone.as_deref())?;
@@ -49,10 +43,11 @@ pub(crate) async fn serve(settings: &Settings, args: &Serve, output: &mut Output
         .responder(wiring::responder(settings))
         .runs(run_settings(settings))
         .build();
-    recover(&chat).await;
+    housekeeping::recover(&chat).await;
     let addr = listener.local_addr().map_err(|error| Failure::io("listen", &error))?;
     announce(addr, settings, output)?;
-    let upkeep = tokio::spawn(keep_house(chat.clone(), telemetry.clone(), settings.runs.recover));
+    let rounds = Rounds { recover: settings.runs.recover, renew: settings.runs.renew };
+    let upkeep = tokio::spawn(housekeeping::keep_house(chat.clone(), telemetry.clone(), rounds));
     let app = App::new(chat.clone(), http_settings(settings), telemetry);
     let server = Server::new(router(app), server_settings(settings));
     let drain = drain(chat.clone(), settings.server.drain, signals.clone());
@@ -69,36 +64,6 @@ async fn drain(chat: Chat, patience: Duration, signals: Heard) {
     tokio::select! {
         () = chat.drain(patience) => {}
         () = signals.at_least(2) => chat.drain(Duration::ZERO).await,
-    }
-}
-
-/// Closes runs of servers that died, forgets what has had its time, and tidies measurements up.
-async fn keep_house(chat: Chat, telemetry: Telemetry, recover_every: Duration) {
-    let timer = |every| {
-        let mut timer = interval(every);
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        timer
-    };
-    let (mut recover_timer, mut sweep, mut upkeep) = (timer(recover_every), timer(SWEEP), timer(UPKEEP));
-    loop {
-        tokio::select! {
-            _ = recover_timer.tick() => recover(&chat).await,
-            _ = sweep.tick() => if let Err(error) = chat.sweep().await {
-                tracing::warn!(%error, "old idempotency keys and events could not be forgotten");
-            },
-            _ = upkeep.tick() => telemetry.upkeep(),
-        }
-    }
-}
-
-/// Closes what dead servers left. A disk that is full, for one, is no reason not to serve what can be served.
-async fn recover(chat: &Chat) {
-    match chat.recover_runs().await {
-        Ok(0) => {}
-        Ok(runs) => {
-            tracing::info!(runs, "turns of a server that had stopped were closed with what had arrived");
-        }
-        Err(error) => tracing::warn!(%error, "turns of a server that had stopped could not be closed"),
     }
 }
 

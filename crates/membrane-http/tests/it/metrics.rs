@@ -35,6 +35,7 @@ async fn the_text_is_prometheus_own_format_and_names_are_by_convention() {
             "membrane_writer_queue_capacity",
             "membrane_streams_active",
             "membrane_runs_active",
+            "membrane_leader",
             "membrane_http_request_duration_seconds",
             "membrane_errors_total",
         ] {

@@ -56,7 +56,9 @@ impl<'a> Names<'a> {
             Write::CreateSession { origin: Origin::Empty { .. }, .. }
             | Write::KeepOldRow(_)
             | Write::ForgetKeys { .. }
-            | Write::ForgetEvents { .. } => {}
+            | Write::ForgetEvents { .. }
+            | Write::TakeLead { .. }
+            | Write::GiveUpLead { .. } => {}
             Write::CreateSession { origin: Origin::Cut(cut), .. } => self.cuts.push(*cut),
             Write::CreateSession { origin: Origin::Slices { slices, .. }, .. } => {
                 self.segments.extend(slices.iter().map(|slice| slice.segment.0));

@@ -6,6 +6,7 @@
 mod checkpoints;
 mod events;
 mod keys;
+mod leaders;
 mod locks;
 mod moves;
 mod numbers;

@@ -191,6 +191,7 @@ pub(super) async fn finish<'a>(
 /// The longest lease, a thousand years: times have an end.
 const MAX_LEASE: i64 = 1000 * 365 * 24 * 60 * 60 * 1_000_000;
 
-fn micros(duration: Duration) -> i64 {
+/// A duration as the statements here take it.
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(MAX_LEASE).min(MAX_LEASE)
 }

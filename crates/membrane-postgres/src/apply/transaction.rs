@@ -10,7 +10,9 @@ use super::record::Record;
 use super::runs::HeldRun;
 use super::turns::MeasuredTurn;
 use super::tx::Tx;
-use super::{Numbers, checkpoints, events, keys, moves, past, requirements, runs, sessions, signals, turns};
+use super::{
+    Numbers, checkpoints, events, keys, leaders, moves, past, requirements, runs, sessions, signals, turns,
+};
 use crate::counts::Counts;
 use crate::db::{Db, Statement};
 use crate::error::store_error;
@@ -217,6 +219,13 @@ async fn carry_out<'a>(
         }
         Write::ForgetEvents { before, keep } => {
             events::forget(tx, *before, *keep);
+            Ok(())
+        }
+        Write::TakeLead { role, instance, lease_for, dead_leader } => {
+            leaders::take(tx, *role, instance, *lease_for, dead_leader.as_ref()).await
+        }
+        Write::GiveUpLead { role, instance } => {
+            leaders::give_up(tx, *role, instance);
             Ok(())
         }
     }

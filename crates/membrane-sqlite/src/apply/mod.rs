@@ -6,6 +6,7 @@
 mod checkpoints;
 mod events;
 mod keys;
+mod leaders;
 mod moves;
 mod past;
 mod purge;
@@ -145,6 +146,10 @@ fn carry_out(tx: &mut Tx<'_>, write: &Write, measured: &[MeasuredTurn]) -> Resul
         }
         Write::ForgetKeys { before } => keys::forget(tx, *before),
         Write::ForgetEvents { before, keep } => events::forget(tx, *before, *keep),
+        Write::TakeLead { role, instance, lease_for, dead_leader } => {
+            leaders::take(tx, *role, instance, *lease_for, dead_leader.as_ref())
+        }
+        Write::GiveUpLead { role, instance } => leaders::give_up(tx, *role, instance),
     }?;
     if let Some(session) = write.session() {
         tx.events.note(write, session);

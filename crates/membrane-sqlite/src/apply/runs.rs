@@ -194,6 +194,7 @@ pub(super) fn finish(
     Ok(session)
 }
 
-fn millis(duration: Duration) -> i64 {
+/// A duration as SQLite holds it.
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
 }

@@ -3,6 +3,7 @@
 pub(crate) mod checkpoints;
 pub(crate) mod events;
 pub(crate) mod histories;
+pub(crate) mod leaders;
 pub(crate) mod lists;
 pub(crate) mod old_rows;
 pub(crate) mod runs;

@@ -8,9 +8,9 @@ use super::run::Log;
 use crate::check::SchemaState;
 use crate::error::Doing;
 
-/// Tables that can be made again empty: the content of the one follows from others, and who followed the other is told
-/// to start over.
-const REPLACEABLE_TABLES: [&str; 2] = ["flipped_turns", "events"];
+/// Tables that can be made again empty: the content of the first follows from others, who followed the second is told
+/// to start over, and who is in the third says so again before long.
+const REPLACEABLE_TABLES: [&str; 3] = ["flipped_turns", "events", "leaders"];
 
 /// Makes what is missing again and puts indexes in order. What SQLite refuses (two rows where one may be) stays as
 /// it is, and the second check finds it.

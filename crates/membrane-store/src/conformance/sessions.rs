@@ -11,6 +11,7 @@ use membrane_core::history::{Cut, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SegmentId, SessionId};
 use membrane_core::json::Json;
 use membrane_core::page::{PageRequest, SessionFilter};
+use membrane_core::role::Role;
 use membrane_core::session::{NewSession, Session, SessionPatch};
 use membrane_core::state::State;
 use membrane_core::time::Timestamp;
@@ -318,6 +319,7 @@ pub async fn a_closed_store_refuses_every_call(store: Arc<dyn Store>) {
     assert_refused!(store.list_dead_instances(&[instance]).await.unwrap_err(), StoreError::Closed);
     let place = EventSeq::default();
     assert_refused!(store.list_events(place, 1).await.unwrap_err(), StoreError::Closed);
+    assert_refused!(store.find_leader(Role::Sweeper).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.event_bounds().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.wait_for_events(place).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.stats().await.unwrap_err(), StoreError::Closed);

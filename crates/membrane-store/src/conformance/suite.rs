@@ -170,6 +170,15 @@ macro_rules! conformance_tests {
             instances_of_any_id_are_told_apart
             many_may_be_held_at_once_while_others_look
         );
+        $crate::conformance_room!($make_store, leaders:
+            a_role_that_nobody_has_is_taken_and_then_refused_to_others
+            taking_a_role_again_makes_its_lease_last_from_then_on
+            an_expired_lead_is_anybodys_by_the_stores_clock
+            a_lead_that_is_given_up_is_anybodys_at_once
+            the_lead_of_an_instance_that_is_known_to_be_dead_is_taken_at_once
+            a_change_that_fails_takes_and_gives_up_no_lead
+            of_many_that_ask_at_once_exactly_one_leads
+        );
         $crate::conformance_room!($make_store, keys:
             second_send_with_same_key_returns_first_answer
             a_known_key_is_answered_before_any_requirement

@@ -101,6 +101,13 @@ impl Tx<'_> {
                 self.forgetting = Some(Forgetting { before, keep });
                 Ok(())
             }
+            Write::TakeLead { role, instance, lease_for, dead_leader } => {
+                self.take_lead(role, instance, lease_for, dead_leader.as_ref())
+            }
+            Write::GiveUpLead { role, instance } => {
+                self.give_up_lead(role, &instance);
+                Ok(())
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod check;
 mod checkpoints;
 mod events;
 mod keys;
+mod leaders;
 mod past;
 mod purge;
 mod read;

@@ -9,6 +9,7 @@ use membrane_core::crystal::Crystal;
 use membrane_core::evidence::{LegacyTotals, is_flipped};
 use membrane_core::history::{Cut, Head, History, Span, Tip, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SegmentId, SessionId};
+use membrane_core::role::Role;
 use membrane_core::run::{PieceBody, Run};
 use membrane_core::session::Session;
 use membrane_core::time::Timestamp;
@@ -52,6 +53,14 @@ pub(super) struct RunRow {
     pub(super) run: Run,
     /// When its lease expires, by the store's clock; `None` while it waits for a tool.
     pub(super) lease_until: Option<Timestamp>,
+}
+
+/// Who has a role.
+#[derive(Debug, Clone)]
+pub(super) struct LeaderRow {
+    pub(super) instance: InstanceId,
+    /// When its lease expires, by the store's clock.
+    pub(super) until: Timestamp,
 }
 
 /// What points at a history.
@@ -110,6 +119,8 @@ pub(super) struct State {
     pub(super) keys: Table<KeyName, KeyRow>,
     /// Keys by the sessions with which they go.
     pub(super) keys_of: Table<(SessionId, KeyName), ()>,
+    /// Who has a role.
+    pub(super) leaders: Table<Role, LeaderRow>,
     /// The instances that are alive; no part of any change.
     pub(super) held: BTreeSet<InstanceId>,
     /// What happened; only changes that went well get there.
@@ -143,6 +154,7 @@ macro_rules! each_table {
         $state.pieces.$method();
         $state.keys.$method();
         $state.keys_of.$method();
+        $state.leaders.$method();
     }};
 }
 

@@ -12,6 +12,7 @@ use membrane_core::event::EventSeq;
 use membrane_core::history::{Cut, History, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
+use membrane_core::role::Role;
 use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::time::Clock;
@@ -176,6 +177,11 @@ impl Store for MemoryStore {
 
     async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError> {
         self.read(|state| Ok(among.iter().filter(|id| !state.held.contains(id)).cloned().collect()))
+    }
+
+    async fn find_leader(&self, role: Role) -> Result<Option<InstanceId>, StoreError> {
+        let lease_clock = self.clock.now();
+        self.read(|state| Ok(state.find_leader(lease_clock, role)))
     }
 
     async fn list_events(&self, after: EventSeq, limit: u32) -> Result<EventPage, StoreError> {

@@ -19,6 +19,8 @@ mod keys;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod leading;
+#[cfg(test)]
 mod meddling;
 #[cfg(test)]
 mod merge;

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use membrane::core::event::EventSeq;
 use membrane::core::history::{Cut, History, TurnMark, TurnRef};
 use membrane::core::ids::{CheckpointId, HistoryId, InstanceId, RunId};
+use membrane::core::role::Role;
 use membrane::core::run::{Piece, Run};
 use membrane::store::{Change, EventBounds, EventPage, OldRow, Receipt};
 use membrane::{
@@ -236,6 +237,10 @@ impl Store for Meddling {
 
     async fn list_dead_instances(&self, among: &[InstanceId]) -> Result<Vec<InstanceId>, StoreError> {
         self.inner.list_dead_instances(among).await
+    }
+
+    async fn find_leader(&self, role: Role) -> Result<Option<InstanceId>, StoreError> {
+        self.inner.find_leader(role).await
     }
 
     async fn list_events(&self, after: EventSeq, limit: u32) -> Result<EventPage, StoreError> {

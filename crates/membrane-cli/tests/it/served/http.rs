@@ -60,6 +60,14 @@ impl Client {
         answer.body
     }
 
+    /// What `/metrics` tells under this name, with its labels.
+    #[track_caller]
+    pub(super) fn metric(&self, name: &str) -> String {
+        let text = self.open("GET", "/metrics", &[], None).unwrap().text().unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is not in {text}")).to_owned()
+    }
+
     #[track_caller]
     pub(super) fn post(&self, path: &str, body: &Value) -> Answer {
         self.try_post(path, body).unwrap()
@@ -208,11 +216,17 @@ impl Head {
         Ok(Self { status, body: Body { input, rest } })
     }
 
-    fn answer(mut self) -> io::Result<Answer> {
+    fn answer(self) -> io::Result<Answer> {
+        let status = self.status;
+        let text = self.text()?;
+        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? };
+        Ok(Answer { status, body })
+    }
+
+    fn text(mut self) -> io::Result<String> {
         let mut text = String::new();
         self.body.read_to_string(&mut text)?;
-        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? };
-        Ok(Answer { status: self.status, body })
+        Ok(text)
     }
 
     fn events(self) -> Events {

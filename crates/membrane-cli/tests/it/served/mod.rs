@@ -11,6 +11,7 @@ mod full_disk;
 mod http;
 mod keys;
 mod killed;
+mod leading;
 mod many_servers;
 mod recovery;
 mod server;
