@@ -107,6 +107,7 @@ fn a_direct_url_in_the_settings_leads_no_copy_astray() {
     let (one, other, elsewhere) = (database(), database(), database());
     let ran = |from: &str, to: &str| -> Ran {
         let mut command = command(&tool, from, to);
+        command.env("KGENTS_CHAT_POSTGRES_POOLER", "session");
         command.env("KGENTS_CHAT_POSTGRES_DIRECT_URL", elsewhere.url());
         command.output().unwrap().into()
     };
