@@ -10,7 +10,8 @@ mod source;
 mod upgrade;
 mod values;
 
+pub use membrane_store::kgents::UpgradeOptions;
 pub(crate) use shape::{Found, Shape, find_hindrances};
 pub use source::V1Source;
+pub use upgrade::Upgrade;
 pub(crate) use upgrade::upgrade;
-pub use upgrade::{Upgrade, UpgradeOptions};

@@ -1,17 +1,7 @@
 //! What a V1 file looks like, and what of others beside it is in the way of an upgrade.
 
+use membrane_store::kgents::columns::{NEEDED, TABLES};
 use rusqlite::{Connection, OptionalExtension};
-
-/// The four tables of V1.
-pub(crate) const TABLES: [&str; 4] = ["chat_sessions", "chat_turns", "chat_crystals", "chat_checkpoints"];
-
-/// The columns without which a table cannot be read, for each of [`TABLES`].
-const NEEDED: [&[&str]; 4] = [
-    &["id"],
-    &["session_id", "user_message", "assistant_response"],
-    &["session_id", "title", "summary"],
-    &["id", "session_id"],
-];
 
 /// The tables of V1 that a file has, with their columns.
 #[derive(Debug, Clone, PartialEq, Eq)]

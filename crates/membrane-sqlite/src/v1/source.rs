@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
+use membrane_store::kgents::columns::{Asides, Cells};
 use membrane_store::kgents::{
-    Finding, Oddity, OldCheckpoint, OldCrystal, OldRow, OldSession, OldTurn, Place, Source, SourceError,
+    Finding, OldCheckpoint, OldCrystal, OldRow, OldSession, OldTurn, Place, Source, SourceError,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
 use super::order;
 use super::shape::{Found, Shape};
-use super::values::{Columns, row_json};
+use super::values::cells;
 use crate::connection::open_to_look;
 use crate::error::{OpenError, open_error, store_error};
 use crate::options::SqliteOptions;
@@ -18,49 +19,6 @@ use crate::options::SqliteOptions;
 /// How many turns, and about how many bytes of them, are read at once.
 const PAGE: i64 = 128;
 const MAX_PAGE_BYTES: usize = 4 << 20;
-
-const SESSION: [&str; 14] = [
-    "id",
-    "project_id",
-    "parent_id",
-    "fork_point",
-    "branch_name",
-    "state",
-    "turn_count",
-    "context_size",
-    "evidence_json",
-    "metadata_json",
-    "is_merged",
-    "merged_into",
-    "created_at",
-    "last_active",
-];
-const TURN: [&str; 12] = [
-    "id",
-    "session_id",
-    "turn_number",
-    "user_message",
-    "assistant_response",
-    "user_linearity",
-    "assistant_linearity",
-    "tools_json",
-    "evidence_delta_json",
-    "confidence",
-    "started_at",
-    "completed_at",
-];
-const CHECKPOINT: [&str; 6] =
-    ["id", "session_id", "turn_count", "context_json", "evidence_json", "created_at"];
-const CRYSTAL: [&str; 8] = [
-    "session_id",
-    "title",
-    "summary",
-    "key_decisions_json",
-    "artifacts_json",
-    "final_evidence_json",
-    "final_turn_count",
-    "created_at",
-];
 
 /// A V1 file that is read.
 #[derive(Debug)]
@@ -75,7 +33,7 @@ pub struct V1Source {
     /// The last turn that was read, by its place in the order.
     turn_seq: i64,
     checkpoint_seq: i64,
-    aside: VecDeque<(OldRow, Finding)>,
+    aside: Asides,
     /// What of the rest is being handed out: a table's number, and the last row.
     rest: Option<(usize, i64)>,
 }
@@ -129,25 +87,8 @@ impl V1Source {
             .prepare_cached(&sql)?
             .query_row([self.seq], |row| {
                 let id: String = row.get(index(names, "id"))?;
-                let place = Place { table, row: format!("id {id:?}") };
-                let mut columns = Columns::new(row, names, place, Some(id.clone()), aside);
-                columns.keep_unknown(&SESSION)?;
-                let session = OldSession {
-                    place: columns.place(),
-                    project_id: columns.text("project_id")?,
-                    parent_id: columns.text("parent_id")?,
-                    fork_point: columns.integer("fork_point")?,
-                    branch_name: columns.text("branch_name")?,
-                    state: columns.text("state")?,
-                    turn_count: columns.integer("turn_count")?,
-                    evidence_json: columns.text("evidence_json")?,
-                    metadata_json: columns.text("metadata_json")?,
-                    is_merged: columns.flag("is_merged")?,
-                    merged_into: columns.text("merged_into")?,
-                    created_at: columns.text("created_at")?,
-                    last_active: columns.text("last_active")?,
-                    id,
-                };
+                let values = cells(row, names.len())?;
+                let session = Cells { names, values: &values }.session(id, aside);
                 Ok((session, row.get(names.len())?))
             })
             .optional()?;
@@ -248,20 +189,9 @@ impl V1Source {
             .conn
             .prepare_cached(&sql)?
             .query_row(params![session, self.checkpoint_seq], |row| {
-                let place = Place { table, row: format!("rowid {}", row.get::<_, i64>(names.len() + 1)?) };
-                let mut columns = Columns::new(row, names, place, Some(session.clone()), aside);
-                let id = columns.words("id")?;
-                let mut place = columns.place();
-                place.row = format!("id {id:?}");
-                columns.keep_unknown(&CHECKPOINT)?;
-                let checkpoint = OldCheckpoint {
-                    place,
-                    id,
-                    turn_count: columns.integer("turn_count")?,
-                    context_json: columns.text("context_json")?,
-                    evidence_json: columns.text("evidence_json")?,
-                    created_at: columns.text("created_at")?,
-                };
+                let key = format!("rowid {}", row.get::<_, i64>(names.len() + 1)?);
+                let values = cells(row, names.len())?;
+                let checkpoint = Cells { names, values: &values }.checkpoint(key, session, aside);
                 Ok((checkpoint, row.get(names.len())?))
             })
             .optional()?;
@@ -286,19 +216,8 @@ impl V1Source {
         self.conn
             .prepare_cached(&sql)?
             .query_row([session], |row| {
-                let place = Place { table, row: format!("session_id {session:?}") };
-                let mut columns = Columns::new(row, names, place, Some(session.clone()), aside);
-                columns.keep_unknown(&CRYSTAL)?;
-                Ok(OldCrystal {
-                    place: columns.place(),
-                    title: columns.words("title")?,
-                    summary: columns.words("summary")?,
-                    key_decisions_json: columns.text("key_decisions_json")?,
-                    artifacts_json: columns.text("artifacts_json")?,
-                    final_evidence_json: columns.text("final_evidence_json")?,
-                    final_turn_count: columns.integer("final_turn_count")?,
-                    created_at: columns.text("created_at")?,
-                })
+                let values = cells(row, names.len())?;
+                Ok(Cells { names, values: &values }.crystal(session, aside))
             })
             .optional()
     }
@@ -325,7 +244,8 @@ impl V1Source {
                     .prepare_cached(&sql)?
                     .query_row([after], |row| {
                         let at: i64 = row.get(names.len())?;
-                        Ok((rest_row(row, names, table, at)?, at))
+                        let values = cells(row, names.len())?;
+                        Ok((Cells { names, values: &values }.rest(table, format!("rowid {at}")), at))
                     })
                     .optional()?;
                 if let Some((found, at)) = found {
@@ -389,53 +309,11 @@ fn read_turn(
     row: &Row<'_>,
     names: &[String],
     session: &str,
-    aside: &mut VecDeque<(OldRow, Finding)>,
+    aside: &mut Asides,
 ) -> rusqlite::Result<OldTurn> {
-    let place = Place { table: "chat_turns", row: format!("rowid {}", row.get::<_, i64>(names.len() + 1)?) };
-    let mut columns = Columns::new(row, names, place, Some(session.to_owned()), aside);
-    columns.keep_unknown(&TURN)?;
-    Ok(OldTurn {
-        place: columns.place(),
-        turn_number: columns.integer("turn_number")?,
-        user_message: columns.words("user_message")?,
-        assistant_response: columns.words("assistant_response")?,
-        user_linearity: columns.text("user_linearity")?,
-        assistant_linearity: columns.text("assistant_linearity")?,
-        tools_json: columns.text("tools_json")?,
-        evidence_delta_json: columns.text("evidence_delta_json")?,
-        confidence: columns.real("confidence")?,
-        started_at: columns.text("started_at")?,
-        completed_at: columns.text("completed_at")?,
-        ..OldTurn::default()
-    })
-}
-
-/// A row that no session led to: whose it was, and why it is kept.
-fn rest_row(
-    row: &Row<'_>,
-    names: &[String],
-    table: &'static str,
-    at: i64,
-) -> rusqlite::Result<(OldRow, Finding)> {
-    let key = if table == "chat_sessions" { "id" } else { "session_id" };
-    let session = match row.get_ref(index(names, key))? {
-        rusqlite::types::ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
-        _ => None,
-    };
-    let named = session.as_deref().unwrap_or_default();
-    let (oddity, problem) = match (table, named) {
-        ("chat_sessions", "") => (Oddity::NoId, "a session whose id is not text".to_owned()),
-        ("chat_sessions", id) => (Oddity::Duplicate, format!("a second session with the id {id:?}")),
-        (_, "") => (Oddity::Orphan, "it names no session".to_owned()),
-        (_, id) => {
-            (Oddity::Orphan, format!("of session {id:?}, which is not there, or a second one of its id"))
-        }
-    };
-    let place = Place { table, row: format!("rowid {at}") };
-    let what = format!("{problem}; the row is kept in legacy_rows");
-    let value = row_json(row, names)?;
-    let row = OldRow { session, source: table.to_owned(), row: place.row.clone(), value, reason: problem };
-    Ok((row, Finding { oddity, place, what }))
+    let key = format!("rowid {}", row.get::<_, i64>(names.len() + 1)?);
+    let values = cells(row, names.len())?;
+    Ok(Cells { names, values: &values }.turn(key, session, aside))
 }
 
 fn list(names: &[String]) -> String {

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::tz::TimeZone;
 use membrane_core::time::{Clock, SystemClock};
 use membrane_store::kgents::{self, LoadError, LoadOptions, Report};
 use rusqlite::{Connection, OpenFlags};
@@ -19,21 +18,6 @@ use crate::options::SqliteOptions;
 
 /// After how many turns the log is told how far an upgrade is.
 const TELL_EVERY: u64 = 100_000;
-
-/// What becomes of a V1 file.
-#[derive(Debug, Clone)]
-pub struct UpgradeOptions {
-    /// The zone of its times, which name none; by default the system's.
-    pub naive_zone: TimeZone,
-    /// Whether it is upgraded though something of others in it will stop working; not by default.
-    pub force: bool,
-}
-
-impl Default for UpgradeOptions {
-    fn default() -> Self {
-        Self { naive_zone: TimeZone::system(), force: false }
-    }
-}
 
 /// What became of a V1 file.
 #[derive(Debug, Clone)]

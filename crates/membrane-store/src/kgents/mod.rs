@@ -9,6 +9,7 @@
 //! Everything here is synchronous and does no I/O of its own. What the tables look like is CONTRACT's section 5 in
 //! short: sessions, turns, checkpoints and crystals, with times as text without a zone and nested values as JSON text.
 
+pub mod columns;
 pub mod digest;
 pub mod dump;
 pub mod extras;
@@ -21,7 +22,7 @@ pub mod report;
 pub use digest::digest;
 pub use dump::DumpSource;
 pub use fields::Fields;
-pub use load::{LoadError, LoadOptions, load};
+pub use load::{LoadError, LoadOptions, UpgradeOptions, load};
 pub use old::{
     OldCheckpoint, OldCrystal, OldRow, OldSession, OldTurn, Place, Sink, Source, SourceError, StoredTurn,
 };

@@ -30,6 +30,21 @@ pub struct LoadOptions {
     pub now: Timestamp,
 }
 
+/// How an old database becomes a keep in its place.
+#[derive(Debug, Clone)]
+pub struct UpgradeOptions {
+    /// The zone of its times, which name none; by default the system's.
+    pub naive_zone: TimeZone,
+    /// Whether it is upgraded though something of others in it will stop working; not by default.
+    pub force: bool,
+}
+
+impl Default for UpgradeOptions {
+    fn default() -> Self {
+        Self { naive_zone: TimeZone::system(), force: false }
+    }
+}
+
 /// Why an old file was not taken in. What had been committed stays, if the sink's changes are transactions of their
 /// own; loading the same file again goes on.
 #[derive(Debug, thiserror::Error)]
