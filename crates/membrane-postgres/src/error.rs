@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{PoolError, TimeoutType};
 use membrane_store::StoreError;
+use membrane_store::kgents::LoadError;
 use tokio_postgres::Error;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
@@ -153,13 +154,52 @@ pub enum OpenError {
         /// The table.
         table: String,
     },
-    /// kgents' tables of old.
+    /// kgents' tables of old, where a keep is not made of them.
     #[error("{server} holds kgents' old table {table}; name another database or schema")]
     OldTables {
         /// Host, port and database.
         server: String,
         /// The table.
         table: String,
+    },
+    /// Something that is called like a table of kgents', and is none.
+    #[error("{server} has a {name:?} that is not kgents': {problem}; name another database or schema")]
+    NotV1 {
+        /// Host, port and database.
+        server: String,
+        /// What is called so.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// kgents' tables with something on them that would stop working.
+    #[error(
+        "{server} holds kgents' V1 tables, which cannot be upgraded: {reason}; remove it, or run \"membrane migrate \
+         --force\"; the database is unchanged"
+    )]
+    UpgradeBlocked {
+        /// Host, port and database.
+        server: String,
+        /// What, and why.
+        reason: String,
+    },
+    /// Somebody is at kgents' tables.
+    #[error(
+        "{server} holds kgents' V1 tables, and another program is at work on them; stop it, and try again; the database \
+         is unchanged"
+    )]
+    OldTablesInUse {
+        /// Host, port and database.
+        server: String,
+    },
+    /// kgents' tables that could not be taken in.
+    #[error("{server} holds kgents' V1 tables, which were not upgraded; the database is unchanged")]
+    Upgrade {
+        /// Host, port and database.
+        server: String,
+        /// Why not.
+        #[source]
+        source: LoadError,
     },
     /// A database that a newer Membrane wrote.
     #[error("{server} has schema version {found}, this binary knows up to {known}; use a newer membrane")]

@@ -32,6 +32,7 @@ mod tally;
 pub mod telemetry;
 mod tls;
 pub mod transfer;
+pub mod v1;
 mod value;
 
 pub use error::OpenError;

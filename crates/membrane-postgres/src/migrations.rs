@@ -5,6 +5,7 @@
 //! change is a new file.
 
 use membrane_core::time::{Clock, SystemClock};
+use membrane_store::kgents::columns::TABLES;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
@@ -12,16 +13,14 @@ use tokio_postgres::error::SqlState;
 use crate::connect::Connector;
 use crate::db::Db;
 use crate::error::{OpenError, message, store_error};
+use crate::v1;
 use crate::value::values;
 
 /// The lowest number of ours.
 const FIRST: i64 = 1001;
 
 /// Whoever brings the schema up to date holds this lock: "memb", 1.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(1835363682, 1)";
-
-/// The tables of V1.
-const OLD_TABLES: [&str; 4] = ["chat_sessions", "chat_turns", "chat_crystals", "chat_checkpoints"];
+pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(1835363682, 1)";
 
 /// One step of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +110,24 @@ pub(crate) async fn status(db: Db<'_>, connector: &Connector) -> Result<Vec<Migr
 /// Refuses a database that is not ours to write to. Only reads.
 pub(crate) async fn inspect(db: Db<'_>, connector: &Connector) -> Result<(), OpenError> {
     Place { db, connector }.inspect().await.map(|_| ())
+}
+
+/// Whether kgents' V1 tables stand where a keep would be made.
+///
+/// # Errors
+/// Those of [`inspect`], but for [`OpenError::OldTables`].
+pub(crate) async fn is_old(db: Db<'_>, connector: &Connector) -> Result<bool, OpenError> {
+    match inspect(db, connector).await {
+        Ok(()) => Ok(false),
+        Err(OpenError::OldTables { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there is nothing of a keep, nor anything that would become one.
+pub(crate) async fn is_vacant(db: Db<'_>, connector: &Connector) -> Result<bool, OpenError> {
+    let place = Place { db, connector };
+    Ok(place.applied().await?.is_empty() && !is_old(db, connector).await?)
 }
 
 /// Applies the steps that are not there yet, in the caller's transaction, under the lock.
@@ -235,25 +252,27 @@ impl Place<'_> {
 
     /// A new schema needs all of its names; tables of others beside them are no hindrance.
     async fn refuse_foreign_tables(&self) -> Result<(), OpenError> {
-        let sql = "SELECT relname::text, relkind IN ('r', 'p') AND NOT EXISTS (SELECT 1 FROM pg_attribute a \
-                       WHERE a.attrelid = c.oid AND a.attname = 'history_id') \
-                   FROM pg_class c WHERE relnamespace = current_schema()::regnamespace AND relname = ANY ($1) \
-                   UNION ALL SELECT proname::text, FALSE FROM pg_proc \
+        // What goes with V1's tables when they go, their indexes for one, is in nobody's way.
+        let sql = "SELECT c.relname::text FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid \
+                       LEFT JOIN pg_class t ON t.oid = i.indrelid \
+                   WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY ($1) \
+                       AND NOT coalesce(t.relname, c.relname) = ANY ($2) \
+                   UNION ALL SELECT proname::text FROM pg_proc \
                    WHERE pronamespace = current_schema()::regnamespace AND proname = ANY ($1) ORDER BY 1";
-        let names = names();
-        let found = self.db.query(sql, &values![names]).await.map_err(|error| self.failed(READING, error))?;
-        let found: Vec<(String, bool)> = found
-            .iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-            .collect::<Result<_, Error>>()
-            .map_err(|error| self.failed(READING, error))?;
-        let old = found.iter().find(|(table, is_plain)| *is_plain && OLD_TABLES.contains(&table.as_str()));
-        match (old, found.first()) {
-            (Some((table, _)), _) => {
-                Err(OpenError::OldTables { server: self.connector.server(), table: table.clone() })
+        let found = v1::find(self.db).await?;
+        let old = if let v1::Found::V1(_) = found { TABLES.to_vec() } else { Vec::new() };
+        let others = self.db.find(sql, &values![names(), old]).await;
+        let others = others.map_err(|error| self.failed(READING, error))?;
+        let other = others.map(|row| row.try_get::<_, String>(0)).transpose();
+        match (found, other.map_err(|error| self.failed(READING, error))?) {
+            (v1::Found::Other { name, problem }, _) => {
+                Err(OpenError::NotV1 { server: self.connector.server(), name, problem })
             }
-            (None, Some((table, _))) => Err(self.foreign(table)),
-            (None, None) => Ok(()),
+            (_, Some(table)) => Err(self.foreign(&table)),
+            (v1::Found::V1(_), None) => {
+                Err(OpenError::OldTables { server: self.connector.server(), table: TABLES[0].to_owned() })
+            }
+            (v1::Found::Nothing, None) => Ok(()),
         }
     }
 

@@ -18,7 +18,8 @@ use crate::options::PostgresOptions;
 use crate::pool::{Conn, Pool};
 use crate::store::Shared;
 use crate::telemetry::Meters;
-use crate::transfer::mark;
+use crate::transfer::{PATIENT, mark};
+use crate::v1;
 
 /// The oldest PostgreSQL that will do: it knows `pg_current_xact_id`.
 const OLDEST: u32 = 13;
@@ -33,6 +34,10 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
     let looked = tokio::time::timeout(options.timeout, look(db, pool.connector())).await;
     let schema = looked.map_err(|_| silent(pool.connector(), options.timeout))??;
     mark::refuse_unfinished(db, pool.connector()).await?;
+    let mut upgrade = None;
+    if holds_old_tables(&conn, pool.connector()).await? {
+        upgrade = v1::upgrade(&options).await?;
+    }
     migrations::migrate(db, pool.connector()).await?;
     let counts = conn.at_leisure(Counts::start(db)).await?;
     // Given back.
@@ -51,7 +56,21 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
         bytes: AtomicU64::new(0),
         is_closed: AtomicBool::new(false),
         calls: Arc::new(RwLock::new(())),
+        upgrade,
     })
+}
+
+/// Whether kgents' tables are there. Waits for another instance that is just upgrading them, however long that takes.
+async fn holds_old_tables(conn: &Conn, connector: &Connector) -> Result<bool, OpenError> {
+    let db = conn.db()?;
+    let doing = "look for old tables";
+    let looked = conn.at_leisure(async {
+        db.batch(&format!("BEGIN READ ONLY; {PATIENT}")).await.doing(doing)?;
+        let found = migrations::is_old(db, connector).await;
+        db.batch("COMMIT").await.doing(doing)?;
+        Ok(found)
+    });
+    looked.await?
 }
 
 /// Which steps of the schema a database holds.
@@ -62,6 +81,16 @@ pub(crate) async fn migration_status(options: &PostgresOptions) -> Result<Vec<Mi
         tokio::time::timeout(options.timeout, migrations::status(conn.db()?, pool.connector())).await;
     pool.close();
     status.map_err(|_| silent(pool.connector(), options.timeout))?
+}
+
+/// Whether a database holds nothing of a keep, and nothing that would become one. Changes nothing.
+pub(crate) async fn is_vacant(options: &PostgresOptions) -> Result<bool, OpenError> {
+    let pool = Pool::new(options)?;
+    let conn = connect(&pool).await?;
+    let vacant =
+        tokio::time::timeout(options.timeout, migrations::is_vacant(conn.db()?, pool.connector())).await;
+    pool.close();
+    vacant.map_err(|_| silent(pool.connector(), options.timeout))?
 }
 
 pub(crate) async fn connect(pool: &Pool) -> Result<Conn, OpenError> {

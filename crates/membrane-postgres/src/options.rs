@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use membrane_store::kgents::UpgradeOptions;
+
 /// What stands between Membrane and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pooler {
@@ -54,6 +56,8 @@ pub struct PostgresOptions {
     pub queue_len: usize,
     /// How many appends go as one statement at most.
     pub max_batch: usize,
+    /// What becomes of kgents' V1 tables.
+    pub upgrade: UpgradeOptions,
 }
 
 impl PostgresOptions {
@@ -70,6 +74,7 @@ impl PostgresOptions {
             timeout: Duration::from_secs(5),
             queue_len: 4096,
             max_batch: 256,
+            upgrade: UpgradeOptions::default(),
         }
     }
 }

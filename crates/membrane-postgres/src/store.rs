@@ -35,6 +35,7 @@ use crate::options::PostgresOptions;
 use crate::pool::Pool;
 use crate::read;
 use crate::telemetry::Meters;
+use crate::v1::Upgrade;
 
 /// How long new events are gathered before those who wait are told of them.
 const GATHER: Duration = Duration::from_millis(10);
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) is_closed: AtomicBool,
     /// Each call holds it shared; whoever closes the store waits for all of them.
     pub(crate) calls: Arc<RwLock<()>>,
+    /// What opening it did to old tables.
+    pub(crate) upgrade: Option<Upgrade>,
 }
 
 /// A call under way: the store is not closed before it is dropped.
@@ -118,6 +121,19 @@ impl PostgresStore {
     pub async fn open(options: PostgresOptions) -> Result<Self, OpenError> {
         let shared = Arc::new(open::open(options).await?);
         Ok(Self { shared })
+    }
+
+    /// What opening did to kgents' V1 tables; `None` if there were none.
+    pub fn upgrade(&self) -> Option<&Upgrade> {
+        self.shared.upgrade.as_ref()
+    }
+
+    /// Whether a database holds neither a keep nor anything that would become one. Changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it cannot be reached or read, or holds what is in a keep's way.
+    pub async fn is_vacant(options: &PostgresOptions) -> Result<bool, OpenError> {
+        open::is_vacant(options).await
     }
 
     /// Which steps of the schema a database holds. Changes nothing.

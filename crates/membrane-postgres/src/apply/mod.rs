@@ -23,5 +23,5 @@ mod tx;
 
 pub(crate) use numbers::Numbers;
 pub(crate) use record::Record;
-pub(crate) use transaction::{Failure, Prepared, transact};
+pub(crate) use transaction::{Failure, Prepared, apply_within, transact};
 pub(crate) use turns::{TurnRows, extend, turn_columns};

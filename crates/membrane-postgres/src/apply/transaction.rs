@@ -70,7 +70,7 @@ pub(crate) async fn transact(
     prepared: &Prepared,
 ) -> Result<Applied, Failure> {
     let mut tx = Tx::new(db, numbers, prepared.change.now);
-    let error = match apply(&mut tx, prepared).await {
+    let error = match apply(&mut tx, prepared, Frame::Own).await {
         Ok(receipt) => match commit(&mut tx, counts).await {
             Ok(()) => return Ok(Applied { receipt, records: tx.into_records() }),
             // A `COMMIT` that was sent after a failure took the change back.
@@ -89,6 +89,28 @@ pub(crate) async fn transact(
     }
 }
 
+/// Carries out one change in the caller's transaction; nobody is told of it. Whatever it fails with has ended the
+/// transaction.
+pub(crate) async fn apply_within(
+    db: Db<'_>,
+    numbers: &Numbers,
+    prepared: &Prepared,
+) -> Result<Receipt, StoreError> {
+    let mut tx = Tx::new(db, numbers, prepared.change.now);
+    let receipt = apply(&mut tx, prepared, Frame::Callers).await?;
+    tx.send().await?;
+    Ok(receipt)
+}
+
+/// Whose transaction it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Frame {
+    /// The change's own, which it begins, and of which readers are told.
+    Own,
+    /// The caller's.
+    Callers,
+}
+
 /// Sends what waits, and `COMMIT`.
 async fn commit(tx: &mut Tx<'_>, counts: &Counts) -> Result<(), StoreError> {
     tx.put("commit a change", "COMMIT", []);
@@ -98,10 +120,10 @@ async fn commit(tx: &mut Tx<'_>, counts: &Counts) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn apply<'a>(tx: &mut Tx<'a>, prepared: &'a Prepared) -> Result<Receipt, StoreError> {
+async fn apply<'a>(tx: &mut Tx<'a>, prepared: &'a Prepared, frame: Frame) -> Result<Receipt, StoreError> {
     let change = &prepared.change;
     let names = Names::of(change);
-    let found = begin(tx, change, &names).await?;
+    let found = begin(tx, change, &names, frame).await?;
     if let Some(key) = &change.key
         && let Some(receipt) = keys::replay(tx, key, found.as_ref())?
     {
@@ -115,7 +137,9 @@ async fn apply<'a>(tx: &mut Tx<'a>, prepared: &'a Prepared) -> Result<Receipt, S
         return Err(error);
     }
     tx.flush();
-    events::keep(tx)?;
+    if frame == Frame::Own {
+        events::keep(tx)?;
+    }
     let mut receipt = Receipt { sessions: tx.stamps(), result: String::new(), replayed: false };
     if let Some(key) = &change.key {
         receipt.result.clone_from(&key.result);
@@ -130,9 +154,14 @@ async fn begin<'a>(
     tx: &mut Tx<'a>,
     change: &'a Change,
     names: &Names<'a>,
+    frame: Frame,
 ) -> Result<Option<tokio_postgres::Row>, StoreError> {
-    tx.put("begin a change", Statement::BEGIN.sql, []);
-    let mut next = 1;
+    let mut next = 0;
+    if frame == Frame::Own {
+        tx.put("begin a change", Statement::BEGIN.sql, []);
+        next = 1;
+    }
+    let first = next;
     let mut put = |statement, doing| {
         let statement: Statement<'a> = statement?;
         tx.put(doing, statement.sql, statement.values);
@@ -146,7 +175,7 @@ async fn begin<'a>(
     let open_runs = put(names.read_open_runs(), "read open runs");
     put(names.lock_segments(), "lock segments");
     let key = put(change.key.as_ref().map(keys::look_up), "look for an idempotency key");
-    if next == 1 {
+    if next == first {
         // Nothing depends on what is there: it goes with the writes.
         return Ok(None);
     }

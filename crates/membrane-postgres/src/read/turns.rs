@@ -140,6 +140,20 @@ pub(crate) async fn load(db: Db<'_>, cut: Cut, range: Range<u64>) -> Result<Vec<
     assemble(turns, &signals, &flipped, &before)
 }
 
+/// The same in the caller's transaction.
+pub(crate) async fn load_within(
+    db: Db<'_>,
+    cut: Cut,
+    range: Range<u64>,
+) -> Result<Vec<KeptTurn>, StoreError> {
+    let stop = range.end.min(cut.turn_count);
+    let values = values![cut.history.0, signed(range.start), signed(stop)];
+    let read = async |sql| db.query(sql, &values).await.doing(LOADING);
+    let (turns, signals) = (read(turns!(of_cut)).await?, read(signals!(of_cut)).await?);
+    let (flipped, before) = (read(flips!(of_cut)).await?, read(flips_before!(of_cut)).await?);
+    assemble(turns, &signals, &flipped, &before)
+}
+
 fn assemble(
     found: Vec<Row>,
     signals: &[Row],

@@ -13,7 +13,7 @@ pub use source::PostgresSource;
 use crate::options::{Pooler, PostgresOptions};
 
 /// For one connection that is kept for the whole copy: past the pooler, if there is a way.
-fn for_copy(options: &PostgresOptions) -> PostgresOptions {
+pub(crate) fn for_copy(options: &PostgresOptions) -> PostgresOptions {
     let mut options = PostgresOptions { pool_size: 1, ..options.clone() };
     if let Some(url) = options.direct_url.take() {
         options.url = url;
@@ -23,4 +23,5 @@ fn for_copy(options: &PostgresOptions) -> PostgresOptions {
 }
 
 /// A transaction of a copy waits for the other side, and goes through everything.
-const PATIENT: &str = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+pub(crate) const PATIENT: &str =
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";

@@ -17,3 +17,4 @@ mod schema;
 mod sql_readers;
 mod texts;
 mod tls;
+mod v1;

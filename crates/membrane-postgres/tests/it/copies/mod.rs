@@ -5,3 +5,5 @@
 mod cut;
 mod stage;
 mod whole;
+
+pub(crate) use stage::until_nobody_is_there;

@@ -165,7 +165,7 @@ pub(super) fn cut_off(database: &Database) {
 }
 
 /// Waits until nobody is connected to a database any more: the server has then ended what was dropped.
-pub(super) async fn until_nobody_is_there(database: &Database) {
+pub(crate) async fn until_nobody_is_there(database: &Database) {
     let sql = "SELECT count(*) FROM pg_stat_activity \
                WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
     while database.execute(sql).unwrap() != "0" {
