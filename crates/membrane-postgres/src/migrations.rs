@@ -227,7 +227,7 @@ impl Place<'_> {
     async fn version_columns(&self) -> Result<Vec<(String, String, bool)>, OpenError> {
         let sql = "SELECT a.attname::text, format_type(a.atttypid, NULL), a.attnotnull AND NOT a.atthasdef \
                    AND a.attidentity = '' FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
-                   WHERE c.relname = 'schema_version' AND c.relnamespace = current_schema()::regnamespace \
+                   WHERE c.relname = 'schema_version' AND c.relnamespace = quote_ident(current_schema())::regnamespace \
                    AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
         let rows = self.db.query(sql, &[]).await.map_err(|error| self.failed(READING, error))?;
         rows.iter()
@@ -255,10 +255,10 @@ impl Place<'_> {
         // What goes with V1's tables when they go, their indexes for one, is in nobody's way.
         let sql = "SELECT c.relname::text FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid \
                        LEFT JOIN pg_class t ON t.oid = i.indrelid \
-                   WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY ($1) \
+                   WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname = ANY ($1) \
                        AND NOT coalesce(t.relname, c.relname) = ANY ($2) \
                    UNION ALL SELECT proname::text FROM pg_proc \
-                   WHERE pronamespace = current_schema()::regnamespace AND proname = ANY ($1) ORDER BY 1";
+                   WHERE pronamespace = quote_ident(current_schema())::regnamespace AND proname = ANY ($1) ORDER BY 1";
         let found = v1::find(self.db).await?;
         let old = if let v1::Found::V1(_) = found { TABLES.to_vec() } else { Vec::new() };
         let others = self.db.find(sql, &values![names(), old]).await;

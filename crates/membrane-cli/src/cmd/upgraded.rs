@@ -1,4 +1,4 @@
-//! What opening a kgents V1 file did, said.
+//! What opening a kgents V1 file, or a database with V1's tables, did, said.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::old_report;
 use crate::output::Output;
 use crate::text::printable;
-use crate::wiring::Upgrade;
+use crate::wiring::{Kept, Upgrade};
 
 /// Says it on standard error: the command's own answer is another one.
 pub(super) fn note(upgrade: &Upgrade, output: &mut Output) -> Result<(), Failure> {
@@ -25,10 +25,15 @@ pub(super) fn note(upgrade: &Upgrade, output: &mut Output) -> Result<(), Failure
 
 /// For people.
 pub(super) fn text(upgrade: &Upgrade) -> String {
-    let mut text = format!(
-        "upgraded a kgents V1 file; it is kept as it was in {}\n",
-        printable(&upgrade.backup.display().to_string())
-    );
+    let mut text = match &upgrade.backup {
+        Kept::File(file) => {
+            let file = printable(&file.display().to_string());
+            format!("upgraded a kgents V1 file; it is kept as it was in {file}\n")
+        }
+        Kept::Schema(schema) => {
+            format!("upgraded kgents' V1 tables; they are kept as they were in the schema {schema}\n")
+        }
+    };
     if let Some(forced) = &upgrade.forced {
         text.extend(["forced: ", &printable(forced), "\n"]);
     }
@@ -38,7 +43,11 @@ pub(super) fn text(upgrade: &Upgrade) -> String {
 /// For scripts.
 pub(super) fn document(upgrade: &Upgrade) -> Map<String, Value> {
     let mut document = old_report::document(&upgrade.report);
-    document.insert("backup".to_owned(), upgrade.backup.display().to_string().into());
+    let backup = match &upgrade.backup {
+        Kept::File(file) => file.display().to_string(),
+        Kept::Schema(schema) => schema.clone(),
+    };
+    document.insert("backup".to_owned(), backup.into());
     document.insert("forced".to_owned(), upgrade.forced.clone().into());
     document
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use membrane::core::time::Clock;
 use membrane::responder::{Echo, EchoOptions};
+use membrane::store::kgents::Report;
+pub(crate) use membrane::store::kgents::UpgradeOptions;
 use membrane::store::memory::MemoryStore;
 use membrane::store::transfer::{RowSink, RowSource};
 use membrane::{Responder, Store, StoreStats, SystemClock};
@@ -21,7 +23,6 @@ use membrane_sqlite::migrations;
 pub(crate) use membrane_sqlite::migrations::MigrationStatus;
 pub(crate) use membrane_sqlite::repair::{RepairError, RepairOptions, Repaired, repair_file as repair};
 use membrane_sqlite::transfer::{SqliteSink, SqliteSource};
-pub(crate) use membrane_sqlite::v1::{Upgrade, UpgradeOptions};
 use membrane_sqlite::{OldFormat, OpenError, SqliteOptions, SqliteStore, Synchronous, detect};
 
 use crate::config::{Database, Provider, Settings, SqliteSettings};
@@ -32,6 +33,22 @@ use crate::failure::{Exit, Failure};
 pub(crate) enum Missing {
     Create,
     Refuse,
+}
+
+/// What opening a database did to kgents' tables in it.
+pub(crate) struct Upgrade {
+    pub(crate) backup: Kept,
+    pub(crate) report: Report,
+    /// What of others was in the way, and was overridden.
+    pub(crate) forced: Option<String>,
+}
+
+/// Where what was upgraded is kept as it was.
+pub(crate) enum Kept {
+    /// In a copy of the file.
+    File(PathBuf),
+    /// In a schema of the same database.
+    Schema(String),
 }
 
 /// An open database, and what opening it did to an old file.
@@ -56,12 +73,14 @@ pub(crate) async fn open(
             }
             let options = SqliteOptions { upgrade: old_files, ..sqlite_options(path, &settings.sqlite) };
             let store = SqliteStore::open(options).await.map_err(open_failure)?;
-            let upgrade = store.upgrade().cloned();
+            let upgrade = store.upgrade().map(|upgrade| Upgrade {
+                backup: Kept::File(upgrade.backup.clone()),
+                report: upgrade.report.clone(),
+                forced: upgrade.forced.clone(),
+            });
             Ok(Opened { store: Arc::new(store), upgrade })
         }
-        Database::Postgres(url) => {
-            Ok(Opened { store: postgres::open(url, &settings.postgres, missing).await?, upgrade: None })
-        }
+        Database::Postgres(url) => postgres::open(url, &settings.postgres, missing, old_files).await,
     }
 }
 

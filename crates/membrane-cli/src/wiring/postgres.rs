@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use membrane::Store;
 use membrane_postgres::transfer::{PostgresSink, PostgresSource};
 use membrane_postgres::{OpenError, Pooler, PostgresOptions, PostgresStore, SslMode};
 
-use super::{MigrationStatus, Missing};
+use super::{Kept, MigrationStatus, Missing, Opened, Upgrade, UpgradeOptions};
 use crate::config::{self, PostgresSettings, PostgresUrl, RootCert};
 use crate::failure::{Exit, Failure};
 
@@ -15,18 +14,22 @@ pub(super) async fn open(
     url: &PostgresUrl,
     settings: &PostgresSettings,
     missing: Missing,
-) -> Result<Arc<dyn Store>, Failure> {
-    let options = options(url, settings);
-    if missing == Missing::Refuse {
-        let steps = PostgresStore::migration_status(&options).await.map_err(open_failure)?;
-        if steps.iter().all(|step| step.applied_at.is_none()) {
-            return Err(Failure::not_found(format!(
-                "there is no keep in {url} yet; make one with \"membrane serve\" or \"membrane migrate\", or name \
-                 another database with --database-url"
-            )));
-        }
+    old_tables: UpgradeOptions,
+) -> Result<Opened, Failure> {
+    let options = PostgresOptions { upgrade: old_tables, ..options(url, settings) };
+    if missing == Missing::Refuse && PostgresStore::is_vacant(&options).await.map_err(open_failure)? {
+        return Err(Failure::not_found(format!(
+            "there is no keep in {url} yet; make one with \"membrane serve\" or \"membrane migrate\", or name \
+             another database with --database-url"
+        )));
     }
-    Ok(Arc::new(PostgresStore::open(options).await.map_err(open_failure)?))
+    let store = PostgresStore::open(options).await.map_err(open_failure)?;
+    let upgrade = store.upgrade().map(|upgrade| Upgrade {
+        backup: Kept::Schema(upgrade.schema.clone()),
+        report: upgrade.report.clone(),
+        forced: upgrade.forced.clone(),
+    });
+    Ok(Opened { store: Arc::new(store), upgrade })
 }
 
 /// Which steps of the schema the database holds. Changes nothing.
@@ -96,9 +99,12 @@ fn open_failure(error: OpenError) -> Failure {
     let (exit, code) = match error {
         OpenError::Store(error) => return error.into(),
         OpenError::Settings { .. } => (Exit::Usage, "invalid_argument"),
-        OpenError::Unreachable { .. } => (Exit::Unavailable, "unavailable"),
+        OpenError::Unreachable { .. } | OpenError::OldTablesInUse { .. } => {
+            (Exit::Unavailable, "unavailable")
+        }
         OpenError::NoDatabase { .. } => (Exit::NotFound, "not_found"),
         OpenError::UnfinishedCopy { .. } => (Exit::Conflict, "unfinished_copy"),
+        OpenError::OldTables { .. } => (Exit::Conflict, "already_there"),
         _ => (Exit::Failure, "failed"),
     };
     Failure::caused(exit, code, &error)

@@ -39,3 +39,5 @@ mod served;
 mod tool;
 #[cfg(test)]
 mod tour;
+#[cfg(test)]
+mod upgrading_postgres;

@@ -25,7 +25,7 @@ pub(super) async fn make(db: Db<'_>, mark: &Mark) -> Result<i64, StoreError> {
 
 async fn is_there(db: Db<'_>) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = $1 AND relkind = 'r' \
-               AND relnamespace = current_schema()::regnamespace)";
+               AND relnamespace = quote_ident(current_schema())::regnamespace)";
     let row = db.find(sql, &values![MARK_TABLE]).await.doing(LOOKING)?;
     row.map_or(Ok(false), |row| row.try_get(0).doing(LOOKING))
 }

@@ -155,6 +155,11 @@ async fn the_first_schema_that_is_there_is_used() {
     open(database.url()).await;
     let found = database.execute("SELECT count(*) FROM pg_tables WHERE tablename = 'turns'").unwrap();
     assert_eq!(found, "2");
+    // A name that must be quoted is a name, too.
+    database.execute("CREATE SCHEMA \"Of Ours\"").unwrap();
+    let odd = open(within("%22Of%5C%20Ours%22")).await;
+    assert_eq!(odd.check().await.unwrap(), Vec::<String>::new());
+    assert!(open(within("%22Of%5C%20Ours%22")).await.gauges().await.unwrap().bytes > 0);
     let (error, text) = refusal(options(within("gone"))).await;
     assert!(matches!(error, OpenError::NoSchema { .. }), "{error:?}");
     says(&text, &["gone", "CREATE SCHEMA"]);
