@@ -120,6 +120,11 @@ impl Server {
         self.finish(&mut self.state(), signal)
     }
 
+    /// Sends it a signal and does not wait for what becomes of it.
+    pub(crate) fn tell(&self, signal: Signal) -> Result<(), ServerError> {
+        send(self.main(&mut self.state())?, signal)
+    }
+
     /// Kills it and its children, all at the same moment, as a power cut would.
     pub(crate) fn kill(&self) -> Result<(), ServerError> {
         let mut state = self.state();

@@ -108,6 +108,34 @@ impl Postgres {
         self.server.stop(Signal::INT)
     }
 
+    /// Asks it to stop once its clients have gone, and does not wait: until then it takes no new ones.
+    pub fn begin_to_stop(&self) -> Result<(), ServerError> {
+        self.server.tell(Signal::TERM)
+    }
+
+    /// A second server that follows this one as a hot standby, through its socket, until it is promoted
+    /// (`SELECT pg_promote()`). This one must let its superuser in without a password.
+    ///
+    /// # Errors
+    /// No copy can be made of this one, or the other does not come up.
+    pub fn start_standby(&self) -> Result<Self, ServerError> {
+        let server = Server::new("PostgreSQL", Signal::QUIT)?;
+        check_socket_folder(server.folder().path())?;
+        let folder = server.folder();
+        let mut command = Command::new(self.programs.join("pg_basebackup"));
+        command
+            .arg("--pgdata")
+            .arg(folder.path().join("data"))
+            .args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"])
+            .arg("--host")
+            .arg(self.socket_folder())
+            .args(["--port", &self.port.to_string(), "--username", SUPERUSER, "--no-password"]);
+        make_data(&server, command, "pg_basebackup")?;
+        let port = on_free_port(|port| launch(&server, &self.programs, port).map(|()| port))?;
+        let admin = Url::local(SUPERUSER, None, port, SUPERUSER);
+        Ok(Self { server, programs: self.programs.clone(), port, databases: Databases::new(admin) })
+    }
+
     /// Stops it without writing anything more; it recovers when it is started again.
     pub fn stop_immediately(&self) -> Result<(), ServerError> {
         self.server.stop(Signal::QUIT)
@@ -151,12 +179,13 @@ impl Postgres {
 fn initialise(server: &Server, programs: &Path, options: &PostgresOptions) -> Result<(), ServerError> {
     let folder = server.folder();
     let mut command = Command::new(programs.join("initdb"));
-    command
-        .arg("--pgdata")
-        .arg(folder.path().join("data"))
-        .args(["--username", SUPERUSER, "--no-sync", "--no-locale", "--encoding=UTF8"])
-        .current_dir(folder.path())
-        .env("LC_ALL", "C");
+    command.arg("--pgdata").arg(folder.path().join("data")).args([
+        "--username",
+        SUPERUSER,
+        "--no-sync",
+        "--no-locale",
+        "--encoding=UTF8",
+    ]);
     match &options.password {
         Some(password) => {
             let file = folder.write("password", password)?;
@@ -166,15 +195,7 @@ fn initialise(server: &Server, programs: &Path, options: &PostgresOptions) -> Re
             command.arg("--auth=trust");
         }
     }
-    let output = folder
-        .user()
-        .run(&mut command)
-        .output()
-        .map_err(ServerError::path("start", command.get_program().as_ref()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(ServerError::Failed { doing: "initdb".to_owned(), said });
-    }
+    make_data(server, command, "initdb")?;
     if let Some(tls) = &options.tls {
         folder.write("data/server.crt", &tls.certificate_pem)?;
         folder.write("data/server.key", &tls.key_pem)?;
@@ -182,6 +203,22 @@ fn initialise(server: &Server, programs: &Path, options: &PostgresOptions) -> Re
     // It is read after the file that initdb wrote.
     folder.write("data/postgresql.auto.conf", &options.lines())?;
     Ok(())
+}
+
+/// Runs a program that makes the data folder, as the server's user.
+fn make_data(server: &Server, mut command: Command, doing: &str) -> Result<(), ServerError> {
+    let folder = server.folder();
+    command.current_dir(folder.path()).env("LC_ALL", "C");
+    let output = folder
+        .user()
+        .run(&mut command)
+        .output()
+        .map_err(ServerError::path("start", command.get_program().as_ref()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(ServerError::Failed { doing: doing.to_owned(), said })
 }
 
 fn launch(server: &Server, programs: &Path, port: u16) -> Result<(), ServerError> {

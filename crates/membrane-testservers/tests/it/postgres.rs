@@ -164,3 +164,19 @@ fn two_clusters_stand_beside_each_other_and_leave_no_folder() {
     assert_eq!(std::fs::metadata(folder).map(|_| ()).expect_err("it is gone").kind(), ErrorKind::NotFound);
     assert!(two.databases().execute("SELECT 1").is_ok());
 }
+
+#[tokio::test]
+async fn a_standby_follows_until_it_is_promoted() {
+    let primary = Postgres::start().expect("it comes up");
+    primary.databases().execute("CREATE TABLE notes (id int)").expect("it is ours");
+    let standby = primary.start_standby().expect("it comes up");
+    primary.databases().execute("INSERT INTO notes VALUES (1)").expect("it is ours");
+    let client = connect(&standby.admin_url()).await.expect("it is there");
+    while count(&client).await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    client.execute("INSERT INTO notes VALUES (2)", &[]).await.expect_err("it is read alone");
+    primary.stop().expect("it is running");
+    assert_eq!(standby.databases().execute("SELECT pg_promote()").expect("it is there"), "t");
+    client.execute("INSERT INTO notes VALUES (2)", &[]).await.expect("it is the primary now");
+}
