@@ -24,6 +24,7 @@
 pub mod change;
 pub mod codec;
 pub mod conformance;
+pub mod doctor;
 pub mod error;
 pub mod events;
 pub mod kgents;

@@ -3,29 +3,11 @@
 
 use std::path::Path;
 
+pub use membrane_store::doctor::SessionTrace;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::file::{self, Kind};
 use super::open::{self, Refused};
-
-/// What a file knows of a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionTrace {
-    /// There is no such file, or no database in it.
-    NoDatabase,
-    /// It cannot be looked into: why.
-    Unreadable(String),
-    /// It is there, with so many turns.
-    Here(i64),
-    /// It was deleted, at this time.
-    Deleted(String),
-    /// It is not, but these differ by case or blanks alone.
-    Similar(Vec<String>),
-    /// It is in kgents' Universe layout.
-    InUniverse,
-    /// The file knows nothing of it.
-    Unknown,
-}
 
 /// Looks for a session in a file, which is not changed.
 pub fn trace_session(path: &Path, id: &str) -> SessionTrace {
