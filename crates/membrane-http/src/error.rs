@@ -297,7 +297,7 @@ mod tests {
              "the idempotency key \"k\" was already used with another body; use a new key"),
             (ChatError::TooLarge { what: "title", bytes: 2, max_bytes: 1 }, 413, "too_large",
              "the title has 2 bytes; at most 1 are allowed, make it shorter"),
-            (ChatError::Unavailable { reason: "too much waits", retry_after: wait }, 503, "unavailable",
+            (ChatError::Unavailable { reason: "too much waits".into(), retry_after: wait }, 503, "unavailable",
              "unavailable: too much waits; try again in 1500 ms"),
             (ChatError::StorageFull, 507, "storage_full",
              "the storage is full; make room and try again, nothing was changed"),

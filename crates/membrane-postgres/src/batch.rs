@@ -4,6 +4,7 @@
 //! appends to one session keep their order. What cannot be sent on a condition, because its session is not known here or is
 //! not as it was, is carried out by a transaction, after which the session is known.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::append::{self, Chain, Rows};
 use crate::apply::{Prepared, Record};
 use crate::commit::{commit_alone, transaction};
 use crate::db::Statement;
-use crate::error::{Doing, slow, unavailable};
+use crate::error::{Doing, LOST, slow, unavailable};
 use crate::options::PostgresOptions;
 use crate::store::{Call, Shared};
 use crate::tally::Tally;
@@ -315,7 +316,7 @@ async fn send(shared: &Shared, groups: &[VecDeque<Append>]) -> Vec<Fate> {
         }
         Err(Trouble::Refused) => chains.iter().map(|_| Fate::Left).collect(),
         Err(Trouble::Unavailable(reason)) => {
-            let fail = |chain: &Chain| (0..chain.len()).map(|_| unavailable(reason)).collect();
+            let fail = |chain: &Chain| (0..chain.len()).map(|_| unavailable(reason.clone())).collect();
             chains.iter().map(|chain| Fate::Failed(fail(chain))).collect()
         }
     };
@@ -331,7 +332,7 @@ enum Trouble {
     /// The database refused it: nothing was done.
     Refused,
     /// The database cannot be reached, or was lost before it answered.
-    Unavailable(&'static str),
+    Unavailable(Cow<'static, str>),
 }
 
 /// Sends the statement, and again if the connection was lost before it answered: on its condition it is carried out once. Who
@@ -347,7 +348,7 @@ async fn send_surely(
         let lost = match send_once(shared, chains, statement, was_lost, deadline).await {
             Ok(is_done) if was_lost && is_done.contains(&false) => {
                 // The first time may still be under way, behind somebody's lock.
-                return Err(Trouble::Unavailable("the connection to the database was lost"));
+                return Err(Trouble::Unavailable(LOST.into()));
             }
             Ok(is_done) => return Ok(is_done),
             Err(Sent::Not(StoreError::Unavailable { reason, .. })) if !was_lost => {
@@ -359,7 +360,7 @@ async fn send_surely(
                 | Sent::Not(StoreError::Unavailable { reason, .. }),
             ) => reason,
             Err(Sent::Maybe(_)) if !was_lost => return Err(Trouble::Refused),
-            Err(Sent::Maybe(_) | Sent::Not(_)) => "the connection to the database was lost",
+            Err(Sent::Maybe(_) | Sent::Not(_)) => LOST.into(),
         };
         was_lost = true;
         if Instant::now() + PAUSE >= deadline {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Connect;
 use tokio::task::JoinHandle;
-use tokio_postgres::config::{Host, SslMode as DriverSslMode};
+use tokio_postgres::config::{Host, SslMode as DriverSslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, Connection, Error, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -66,13 +66,18 @@ impl Connector {
             SslMode::Prefer => DriverSslMode::Prefer,
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => DriverSslMode::Require,
         });
+        // Of several servers one is the primary; to be asked in their order, however their parts change.
+        if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         if config.get_application_name().is_none() {
             config.application_name("membrane");
         }
         // A cut that nobody announces is noticed by the time a call gives up.
+        let n_hosts = u32::try_from(config.get_hosts().len()).unwrap_or(1).max(1);
         let interval = (options.timeout / (KEEPALIVE_RETRIES + 1)).max(Duration::from_secs(1));
         config
-            .connect_timeout(options.connect_timeout)
+            .connect_timeout(options.connect_timeout / n_hosts)
             .tcp_user_timeout(options.timeout)
             .keepalives(true)
             .keepalives_idle(options.timeout.max(Duration::from_secs(1)))
@@ -127,16 +132,25 @@ impl Connector {
     }
 }
 
+/// Lifts limits that an administrator may have set, and that some versions do not know: a connection at rest is not to be
+/// cut off, nor a long check.
+pub(crate) const LIFT_LIMITS: &str = "SELECT set_config(name, '0', FALSE) FROM pg_settings \
+     WHERE name IN ('idle_session_timeout', 'transaction_timeout') AND setting <> '0'";
+
 /// What the server is to give up on by itself, for when nobody is there any more to cancel it; no compiling, which takes
 /// longer than any of these statements; and the isolation that the order of locks is made for. With `LOCAL`, for one
 /// transaction.
 pub(crate) fn limits(local: &str, options: &PostgresOptions) -> String {
     // A little more than what this side waits, so that this side says so first.
     let millis = options.timeout.as_millis() + 1000;
+    let of_session = if local.is_empty() {
+        format!("; SET default_transaction_isolation = 'read committed'; {LIFT_LIMITS}")
+    } else {
+        String::new()
+    };
     format!(
         "SET {local} statement_timeout = {millis}; SET {local} idle_in_transaction_session_timeout = {millis}; \
-         SET {local} lock_timeout = 0; SET {local} jit = off{}",
-        if local.is_empty() { "; SET default_transaction_isolation = 'read committed'" } else { "" }
+         SET {local} lock_timeout = 0; SET {local} jit = off{of_session}"
     )
 }
 

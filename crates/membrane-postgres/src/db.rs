@@ -140,9 +140,10 @@ impl<'a> Db<'a> {
         Ok(rows)
     }
 
-    /// Begins a transaction that writes: every statement sees what is committed by then.
+    /// Begins a transaction that writes, unless an administrator has just forbidden it: every statement sees what is
+    /// committed by then.
     pub(crate) async fn begin(&self) -> Result<(), Error> {
-        self.begin_as("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await
+        self.begin_as("BEGIN ISOLATION LEVEL READ COMMITTED").await
     }
 
     /// Begins a transaction that reads everything as it is at its first statement.

@@ -1,15 +1,15 @@
 //! PostgreSQL's failures as the contract's.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use deadpool_postgres::{PoolError, TimeoutType};
 use membrane_store::StoreError;
 use membrane_store::kgents::LoadError;
 use tokio_postgres::Error;
-use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 
-use crate::connect::Connector;
+/// What a caller is told whose connection broke.
+pub(crate) const LOST: &str = "the connection to the database was lost";
 
 /// When a caller that was refused may try again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -67,12 +67,14 @@ pub enum OpenError {
         problem: String,
     },
     /// The server is not ready, or failed otherwise.
-    #[error("{server} does not take the connection: {problem}")]
+    #[error("{server} does not take the connection: {problem}; {remedy}")]
     NotReady {
         /// Host, port and database.
         server: String,
         /// What the server says.
         problem: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A database that cannot hold every text.
     #[error(
@@ -88,7 +90,7 @@ pub enum OpenError {
     /// No schema that is searched is there.
     #[error(
         "{server} has none of the schemas that are searched ({search_path}); make one with CREATE SCHEMA, or set \
-         search_path"
+         search_path, or let the user use one with GRANT USAGE ON SCHEMA"
     )]
     NoSchema {
         /// Host, port and database.
@@ -97,9 +99,7 @@ pub enum OpenError {
         search_path: String,
     },
     /// The server refuses the user.
-    #[error(
-        "{server} refuses user {user:?}: {problem}; check the user and the password of the database's URL"
-    )]
+    #[error("{server} refuses user {user:?}: {problem}; {remedy}")]
     Refused {
         /// Host, port and database.
         server: String,
@@ -107,6 +107,8 @@ pub enum OpenError {
         user: String,
         /// What the server says.
         problem: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The server has no such database.
     #[error("{server} has no such database; make it with: createdb {database}")]
@@ -135,7 +137,7 @@ pub enum OpenError {
         problem: String,
     },
     /// The user may not do what is needed.
-    #[error("user {user:?} may not {doing} in {server}: {problem}")]
+    #[error("user {user:?} may not {doing} in {server}: {problem}; let the owner run: {remedy}")]
     NotAllowed {
         /// Host, port and database.
         server: String,
@@ -145,6 +147,8 @@ pub enum OpenError {
         doing: &'static str,
         /// What the server says.
         problem: String,
+        /// Statements that give the right.
+        remedy: String,
     },
     /// A table of another make has a name that the keep needs.
     #[error("{server} has a table {table} that is not Membrane's; name another database or schema")]
@@ -262,82 +266,6 @@ pub(crate) fn whole(error: &(dyn std::error::Error + 'static)) -> String {
     parts.join(": ")
 }
 
-/// Why the first connection could not be made.
-pub(crate) async fn open_error(connector: &Connector, error: PoolError) -> OpenError {
-    let server = connector.server();
-    match error {
-        PoolError::Backend(error) => match error.code() {
-            Some(state) => refusal(connector, state, &error),
-            None => no_answer(connector, error).await,
-        },
-        PoolError::Timeout(TimeoutType::Create) => OpenError::Unreachable {
-            server,
-            source: format!("no answer within {:?}", connector.timeout()).into(),
-        },
-        error => OpenError::NotReady { server, problem: error.to_string() },
-    }
-}
-
-/// The server has spoken.
-fn refusal(connector: &Connector, state: &SqlState, error: &Error) -> OpenError {
-    let (server, problem) = (connector.server(), message(error));
-    let user = connector.user();
-    match *state {
-        SqlState::INVALID_CATALOG_NAME => OpenError::NoDatabase { server, database: connector.database() },
-        SqlState::TOO_MANY_CONNECTIONS => OpenError::TooManyConnections { server, problem },
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION if problem.contains("no encryption") => {
-            let remedy = "set sslmode=require (or verify-full), or correct the server's pg_hba.conf";
-            OpenError::Tls { server, problem, remedy }
-        }
-        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            OpenError::Refused { server, user, problem }
-        }
-        SqlState::INSUFFICIENT_PRIVILEGE => OpenError::NotAllowed { server, user, doing: "connect", problem },
-        // PgBouncer has one code for all that it refuses.
-        SqlState::PROTOCOL_VIOLATION
-            if problem.contains("no such database")
-                || problem.contains("database") && problem.contains("does not exist") =>
-        {
-            OpenError::NoDatabase { server, database: connector.database() }
-        }
-        SqlState::PROTOCOL_VIOLATION if problem.contains("auth") || problem.contains("no such user") => {
-            OpenError::Refused { server, user, problem }
-        }
-        _ => OpenError::NotReady { server, problem },
-    }
-}
-
-/// Nobody has spoken, or not PostgreSQL's language.
-async fn no_answer(connector: &Connector, error: Error) -> OpenError {
-    let server = connector.server();
-    let problem = whole(&error);
-    let is = |what: &str| problem.starts_with(what);
-    if is("error performing TLS handshake") {
-        let problem = problem.trim_start_matches("error performing TLS handshake: ");
-        let (problem, remedy) = if problem.contains("does not support TLS") {
-            ("the server offers no TLS".to_owned(), "switch it on there (ssl = on), or set sslmode=prefer")
-        } else {
-            (
-                format!("TLS cannot be agreed on: {problem}"),
-                "name the server's authority with sslrootcert and the host as its certificate does, or set sslmode",
-            )
-        };
-        return OpenError::Tls { server, problem, remedy };
-    }
-    if is("authentication error") || is("invalid configuration") {
-        return OpenError::Refused { server, user: connector.user(), problem };
-    }
-    for host in connector.config().get_hosts() {
-        if let Host::Tcp(host) = host
-            && connector.config().get_hostaddrs().is_empty()
-            && let Err(error) = tokio::net::lookup_host((host.as_str(), 0)).await
-        {
-            return OpenError::UnknownHost { server, host: host.clone(), problem: error.to_string() };
-        }
-    }
-    OpenError::Unreachable { server, source: error.into() }
-}
-
 /// What the server says, without what surrounds it.
 pub(crate) fn message(error: &Error) -> String {
     error.as_db_error().map_or_else(|| whole(error), |error| error.message().to_owned())
@@ -346,14 +274,14 @@ pub(crate) fn message(error: &Error) -> String {
 /// What a failure of PostgreSQL's means to a caller of the store.
 pub(crate) fn store_error(doing: &'static str, error: Error) -> StoreError {
     if error.is_closed() {
-        return unavailable("the connection to the database was lost");
+        return unavailable(LOST);
     }
     let Some(state) = error.code() else {
         // No answer of the server's: its socket failed, or what came was no answer.
         let is_io =
             std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
         if is_io {
-            return unavailable("the connection to the database was lost");
+            return unavailable(LOST);
         }
         return StoreError::Backend { doing, source: Box::new(error) };
     };
@@ -371,7 +299,7 @@ pub(crate) fn store_error(doing: &'static str, error: Error) -> StoreError {
         SqlState::OUT_OF_MEMORY
         | SqlState::INSUFFICIENT_RESOURCES
         | SqlState::CONFIGURATION_LIMIT_EXCEEDED => unavailable("the database is out of resources"),
-        _ if state.code().starts_with("08") => unavailable("the connection to the database was lost"),
+        _ if state.code().starts_with("08") => unavailable(LOST),
         _ => StoreError::Backend { doing, source: Box::new(error) },
     }
 }
@@ -382,8 +310,8 @@ pub(crate) fn slow() -> StoreError {
 }
 
 /// Something stands in the way that may be gone soon.
-pub(crate) fn unavailable(reason: &'static str) -> StoreError {
-    StoreError::Unavailable { reason, retry_after: RETRY_AFTER }
+pub(crate) fn unavailable(reason: impl Into<Cow<'static, str>>) -> StoreError {
+    StoreError::Unavailable { reason: reason.into(), retry_after: RETRY_AFTER }
 }
 
 /// Whether a transaction that failed so was in the way of another and may just be done again.

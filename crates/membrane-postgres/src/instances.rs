@@ -18,7 +18,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
-use crate::connect::Connector;
+use crate::connect::{Connector, LIFT_LIMITS};
 use crate::db::Db;
 use crate::error::{Doing, slow, store_error, unavailable};
 use crate::options::PostgresOptions;
@@ -230,7 +230,7 @@ impl Holder {
         let link = Link { client, task };
         // Another's lock is waited for a little: the server may not have noticed yet that he is gone.
         let patience = (self.timeout / 2).as_millis().max(1);
-        let greeting = format!("SET lock_timeout = {patience}; SET statement_timeout = 0");
+        let greeting = format!("SET lock_timeout = {patience}; SET statement_timeout = 0; {LIFT_LIMITS}");
         tokio::time::timeout(self.timeout, async {
             link.client.batch_execute(&greeting).await.doing("take an instance's lock")?;
             for id in self.list_held()? {
@@ -342,14 +342,8 @@ impl Holder {
         Ok(())
     }
 
-    /// 64 bits for an instance of this keep, away from the two halves that migrations use.
     fn key(&self, id: &InstanceId) -> i64 {
-        let mut hash = Sha256::new();
-        for part in ["membrane instance", self.schema.as_str(), id.as_str()] {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        hash.finalize().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+        key(&self.schema, id.as_str())
     }
 
     fn is_held_here(&self, id: &InstanceId) -> Result<bool, StoreError> {
@@ -368,8 +362,18 @@ impl Holder {
     }
 }
 
+/// 64 bits for an instance of the keep in a schema, away from the two halves that migrations use.
+pub(crate) fn key(schema: &str, id: &str) -> i64 {
+    let mut hash = Sha256::new();
+    for part in ["membrane instance", schema, id] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+}
+
 /// Which of these locks are taken.
-async fn read_keys(db: Db<'_>, keys: Vec<i64>) -> Result<HashSet<i64>, StoreError> {
+pub(crate) async fn read_keys(db: Db<'_>, keys: Vec<i64>) -> Result<HashSet<i64>, StoreError> {
     let doing = "look for instances' locks";
     let rows = db.query(LOCKED, &values![keys]).await.doing(doing)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, Error>>().doing(doing)

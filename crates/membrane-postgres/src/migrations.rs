@@ -14,6 +14,7 @@ use crate::connect::Connector;
 use crate::db::Db;
 use crate::error::{OpenError, message, store_error};
 use crate::v1;
+use crate::rights;
 use crate::value::values;
 
 /// The lowest number of ours.
@@ -286,6 +287,7 @@ impl Place<'_> {
                 server: self.connector.server(),
                 user: self.connector.user(),
                 doing,
+                remedy: rights::remedy(&message(&error), &self.connector.user()),
                 problem: message(&error),
             };
         }
@@ -306,13 +308,18 @@ fn time_type(kind: Option<&str>) -> Option<&'static str> {
 }
 
 /// What the steps make, by name.
-fn names() -> Vec<&'static str> {
+pub(crate) fn names() -> Vec<&'static str> {
     made(&["TABLE", "INDEX", "VIEW", "SEQUENCE", "FUNCTION", "UNIQUE INDEX"])
 }
 
 /// The tables that the steps make.
 pub(crate) fn tables() -> Vec<&'static str> {
     made(&["TABLE"])
+}
+
+/// The tables that the steps make, and what gives them numbers.
+pub(crate) fn tables_and_sequences() -> Vec<&'static str> {
+    made(&["TABLE", "SEQUENCE"])
 }
 
 fn made(kinds: &[&str]) -> Vec<&'static str> {

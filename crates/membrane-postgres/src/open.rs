@@ -11,18 +11,21 @@ use crate::commit::Commits;
 use crate::connect::Connector;
 use crate::counts::Counts;
 use crate::db::Db;
-use crate::error::{Doing, OpenError, open_error};
+use crate::error::{Doing, OpenError};
 use crate::instances::Instances;
 use crate::migrations::{self, MigrationStatus};
 use crate::options::PostgresOptions;
 use crate::pool::{Conn, Pool};
+use crate::ready::Readiness;
+use crate::refusal::open_error;
+use crate::rights;
 use crate::store::Shared;
 use crate::telemetry::Meters;
 use crate::transfer::{PATIENT, mark};
 use crate::v1;
 
 /// The oldest PostgreSQL that will do: it knows `pg_current_xact_id`.
-const OLDEST: u32 = 13;
+pub(crate) const OLDEST: u32 = 13;
 
 /// Connects, and brings the schema up to date.
 pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> {
@@ -39,6 +42,7 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
         upgrade = v1::upgrade(&options).await?;
     }
     migrations::migrate(db, pool.connector()).await?;
+    rights::refuse_missing(db, pool.connector(), &schema).await?;
     let counts = conn.at_leisure(Counts::start(db)).await?;
     // Given back.
     drop(conn);
@@ -51,6 +55,7 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
         instances,
         meters: Meters::new(),
         commits,
+        readiness: Readiness::default(),
         bell: EventBell::default(),
         is_ringing: AtomicBool::new(false),
         bytes: AtomicU64::new(0),
@@ -107,6 +112,11 @@ fn silent(connector: &Connector, timeout: Duration) -> OpenError {
     }
 }
 
+/// Whether a server of this `server_version_num` lacks what is needed.
+pub(crate) fn is_too_old(number: i32) -> bool {
+    u32::try_from(number / 10_000).unwrap_or(0) < OLDEST
+}
+
 /// Refuses a server that cannot hold a keep. Gives the schema that is worked in.
 pub(crate) async fn look(db: Db<'_>, connector: &Connector) -> Result<String, OpenError> {
     let doing = "look at the server";
@@ -118,11 +128,12 @@ pub(crate) async fn look(db: Db<'_>, connector: &Connector) -> Result<String, Op
         return Err(OpenError::NotReady {
             server: connector.server(),
             problem: "it tells nothing of itself".into(),
+            remedy: "is it a PostgreSQL server?",
         });
     };
     let server = || connector.server();
     let number: i32 = row.try_get(0).doing(doing)?;
-    if u32::try_from(number / 10_000).unwrap_or(0) < OLDEST {
+    if is_too_old(number) {
         let found = row.try_get(1).doing(doing)?;
         return Err(OpenError::TooOld { server: server(), found, needed: OLDEST });
     }
@@ -140,4 +151,19 @@ pub(crate) async fn look(db: Db<'_>, connector: &Connector) -> Result<String, Op
     let schema: Option<String> = row.try_get(5).doing(doing)?;
     let search_path = row.try_get(6).doing(doing)?;
     schema.ok_or_else(|| OpenError::NoSchema { server: server(), search_path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_told_by_their_numbers() {
+        for number in [-1, 0, 90_624, 100_023, 120_022] {
+            assert!(is_too_old(number), "{number}");
+        }
+        for number in [130_000, 150_018, 180_001] {
+            assert!(!is_too_old(number), "{number}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Connections: made as they are needed, kept, given back, and thrown away when something went wrong with them.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{
@@ -14,8 +15,12 @@ use tokio::time::Instant;
 
 use crate::connect::{Connector, limits};
 use crate::db::Db;
-use crate::error::{OpenError, slow, store_error, unavailable};
+use crate::error::{OpenError, slow, unavailable};
 use crate::options::{Pooler, PostgresOptions};
+use crate::refusal;
+
+/// What is told of a server that takes connections and says nothing.
+const SILENT: &str = "the database server does not take a connection in time; is it overloaded, or cut off?";
 
 /// The connections of one store.
 pub(crate) struct Pool {
@@ -25,6 +30,36 @@ pub(crate) struct Pool {
     timeout: Duration,
     /// What a transaction begins with, where connections have no settings of their own.
     limits: String,
+    uses: Arc<Uses>,
+}
+
+/// Which connections are out.
+struct Uses {
+    n_out: AtomicUsize,
+    /// When the last one was given out, in milliseconds since `began`.
+    last: AtomicU64,
+    began: Instant,
+}
+
+impl Uses {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { n_out: AtomicUsize::new(0), last: AtomicU64::new(0), began: Instant::now() })
+    }
+
+    fn begin(&self) {
+        self.n_out.fetch_add(1, Ordering::Relaxed);
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.n_out.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// For how long nobody was given one.
+    fn idle(&self) -> Duration {
+        self.began.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
 }
 
 impl Pool {
@@ -50,7 +85,14 @@ impl Pool {
             .map_err(|error| OpenError::Settings { problem: error.to_string() })?;
         let is_pooled = options.pooler == Pooler::Transaction;
         let limits = if is_pooled { limits("LOCAL", options) } else { String::new() };
-        Ok(Self { connections, connector, is_named: !is_pooled, timeout: options.timeout, limits })
+        Ok(Self {
+            connections,
+            connector,
+            is_named: !is_pooled,
+            timeout: options.timeout,
+            limits,
+            uses: Uses::new(),
+        })
     }
 
     /// A connection, as soon as one is free. The time of the call begins here.
@@ -61,8 +103,43 @@ impl Pool {
     /// The same for a call that began earlier.
     pub(crate) async fn get_until(&self, deadline: Instant) -> Result<Conn, StoreError> {
         match tokio::time::timeout_at(deadline, self.take()).await {
-            Ok(taken) => Ok(self.conn(taken.map_err(pool_error)?, deadline)),
-            Err(_) => Err(unavailable("all connections to the database are busy")),
+            Ok(taken) => Ok(self.conn(taken.map_err(|error| self.error(error))?, deadline)),
+            Err(_) => Err(self.none_free()),
+        }
+    }
+
+    /// The same for who waits no longer than `patience`, and then has until the deadline.
+    pub(crate) async fn get_within(&self, patience: Duration, deadline: Instant) -> Result<Conn, StoreError> {
+        match tokio::time::timeout(patience, self.get_until(deadline)).await {
+            Ok(taken) => taken,
+            Err(_) => Err(self.none_free()),
+        }
+    }
+
+    /// Why somebody has waited in vain.
+    fn none_free(&self) -> StoreError {
+        let limit = self.connections.status().max_size;
+        if self.uses.n_out.load(Ordering::Relaxed) < limit {
+            // The next one is being made.
+            return unavailable(SILENT);
+        }
+        let n_waiting = self.connections.status().waiting;
+        let idle = self.uses.idle();
+        unavailable(format!(
+            "all {limit} connections to the database are busy, {n_waiting} more calls wait for one, and none was free \
+             for {:.1} s; see what holds them with \"membrane doctor\", or raise chat.postgres.pool_size",
+            idle.as_secs_f64()
+        ))
+    }
+
+    fn error(&self, error: PoolError) -> StoreError {
+        match error {
+            PoolError::Timeout(TimeoutType::Wait) => self.none_free(),
+            PoolError::Timeout(_) => unavailable(SILENT),
+            PoolError::Closed => StoreError::Closed,
+            // A store that was open once waits for its server, whatever that says meanwhile.
+            PoolError::Backend(error) => unavailable(refusal::reason(&error)),
+            _ => unavailable("the database cannot be reached"),
         }
     }
 
@@ -77,6 +154,7 @@ impl Pool {
     }
 
     fn conn(&self, object: Object, deadline: Instant) -> Conn {
+        self.uses.begin();
         Conn {
             object: Some(object),
             is_named: self.is_named,
@@ -85,6 +163,7 @@ impl Pool {
             connector: self.connector.clone(),
             is_broken: AtomicBool::new(true),
             is_at_work: AtomicBool::new(false),
+            uses: Arc::clone(&self.uses),
         }
     }
 
@@ -111,27 +190,6 @@ impl Pool {
     }
 }
 
-fn pool_error(error: PoolError) -> StoreError {
-    match error {
-        PoolError::Timeout(TimeoutType::Wait) => unavailable("all connections to the database are busy"),
-        PoolError::Timeout(_) => unavailable("the database does not take a connection in time"),
-        PoolError::Closed => StoreError::Closed,
-        PoolError::Backend(error) => connect_error(error),
-        _ => unavailable("the database cannot be reached"),
-    }
-}
-
-/// A store that was open once waits for its server, whatever that says meanwhile.
-fn connect_error(error: tokio_postgres::Error) -> StoreError {
-    match store_error("connect to the database", error) {
-        StoreError::Backend { source, .. } => {
-            tracing::warn!(error = %crate::error::whole(&*source), "the database takes no connection");
-            unavailable("the database takes no connection")
-        }
-        error => error,
-    }
-}
-
 /// A connection taken from the pool. Unless [`Conn::within`] has ended well it does not go back.
 pub(crate) struct Conn {
     object: Option<Object>,
@@ -141,6 +199,7 @@ pub(crate) struct Conn {
     connector: Connector,
     is_broken: AtomicBool,
     is_at_work: AtomicBool,
+    uses: Arc<Uses>,
 }
 
 impl Conn {
@@ -182,6 +241,7 @@ impl Conn {
 
 impl Drop for Conn {
     fn drop(&mut self) {
+        self.uses.end();
         let Some(object) = self.object.take() else { return };
         if !self.is_broken.load(Ordering::Relaxed) {
             return;

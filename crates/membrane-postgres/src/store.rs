@@ -34,6 +34,7 @@ use crate::open;
 use crate::options::PostgresOptions;
 use crate::pool::Pool;
 use crate::read;
+use crate::ready::Readiness;
 use crate::telemetry::Meters;
 use crate::v1::Upgrade;
 
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) instances: Instances,
     pub(crate) meters: Meters,
     pub(crate) commits: Commits,
+    pub(crate) readiness: Readiness,
     pub(crate) bell: EventBell,
     /// Whether somebody is about to give numbers to new events.
     pub(crate) is_ringing: AtomicBool,
@@ -276,6 +278,11 @@ impl Store for PostgresStore {
     async fn wait_for_events(&self, after: EventSeq) -> Result<(), StoreError> {
         let look = || async { self.event_bounds().await.map(|bounds| bounds.newest) };
         self.shared.bell.wait_and_look(after, look).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        let _call = self.shared.enter()?;
+        self.shared.readiness.ask(&self.shared.pool, self.shared.options.timeout).await
     }
 
     async fn stats(&self) -> Result<StoreStats, StoreError> {

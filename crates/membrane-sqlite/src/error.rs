@@ -182,12 +182,12 @@ fn is_full_index(error: &rusqlite::Error) -> bool {
 
 /// Another process holds the database for longer than the configured time.
 pub(crate) fn held() -> StoreError {
-    StoreError::Unavailable { reason: "another process holds the database", retry_after: RETRY_AFTER }
+    StoreError::Unavailable { reason: "another process holds the database".into(), retry_after: RETRY_AFTER }
 }
 
 /// The queue is full for longer than the configured time.
 pub(crate) fn crowded() -> StoreError {
-    StoreError::Unavailable { reason: "too many calls are waiting", retry_after: RETRY_AFTER }
+    StoreError::Unavailable { reason: "too many calls are waiting".into(), retry_after: RETRY_AFTER }
 }
 
 /// Whether a failure leaves the whole transaction in doubt, so that its other changes must be done again.

@@ -82,7 +82,7 @@ impl Instances {
             }
             if Instant::now() >= until {
                 let reason = "another store holds an instance of the same id";
-                return Err(StoreError::Unavailable { reason, retry_after: RETRY_AFTER });
+                return Err(StoreError::Unavailable { reason: reason.into(), retry_after: RETRY_AFTER });
             }
             std::thread::sleep(PAUSE);
         }

@@ -1,6 +1,7 @@
 //! What a store refuses and how it fails. Each variant is a thing that a caller can act on; causes go
 //! to `source`, never into the message.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -134,7 +135,7 @@ pub enum StoreError {
     #[error("the store is unavailable: {reason}; try again in {} ms", .retry_after.as_millis())]
     Unavailable {
         /// Why.
-        reason: &'static str,
+        reason: Cow<'static, str>,
         /// When trying again makes sense.
         retry_after: Duration,
     },

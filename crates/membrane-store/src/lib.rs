@@ -223,6 +223,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Dropping the future loses nothing: the next call tells of the same events.
     async fn wait_for_events(&self, after: EventSeq) -> Result<(), StoreError>;
 
+    /// Whether the store can do its work at the moment: it answers, and would take a change. May be asked at any rate:
+    /// the answer may be that of a look which ended since the call began, and no call waits longer than a read may.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], whose reason says what stands in the way and what its owner can do, and names no
+    /// host, user or database. [`StoreError::Closed`].
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.list_lease_owners().await.map(|_| ())
+    }
+
     /// How much there is. May scan; not for a hot path.
     async fn stats(&self) -> Result<StoreStats, StoreError>;
 

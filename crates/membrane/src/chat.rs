@@ -182,8 +182,7 @@ impl Chat {
         if self.runs().is_closed() {
             return Err(ChatError::stopping());
         }
-        self.store().list_lease_owners().await?;
-        Ok(())
+        Ok(self.store().ready().await?)
     }
 
     /// How many turns are under way in this process.
@@ -265,7 +264,7 @@ impl Chat {
             }
             tokio::task::yield_now().await;
         }
-        Err(ChatError::Unavailable { reason: "the session keeps changing", retry_after: RETRY_AFTER })
+        Err(ChatError::Unavailable { reason: "the session keeps changing".into(), retry_after: RETRY_AFTER })
     }
 
     /// The receipt of the same call made earlier, else the refusal.

@@ -85,7 +85,7 @@ impl Chat {
             tokio::task::yield_now().await;
         }
         Err(ChatError::Unavailable {
-            reason: "the sessions keep changing",
+            reason: "the sessions keep changing".into(),
             retry_after: Duration::from_millis(100),
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! HTTP statuses and exit codes are not assigned here: each surface has one place for them.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use membrane_core::error::{DomainError, ValueError};
@@ -82,7 +83,7 @@ pub enum ChatError {
     #[error("unavailable: {reason}; try again in {} ms", .retry_after.as_millis())]
     Unavailable {
         /// Why.
-        reason: &'static str,
+        reason: Cow<'static, str>,
         /// When trying again makes sense.
         retry_after: Duration,
     },
@@ -99,7 +100,7 @@ pub enum ChatError {
 
 impl ChatError {
     pub(crate) fn stopping() -> Self {
-        Self::Unavailable { reason: "the server is stopping", retry_after: Duration::from_secs(1) }
+        Self::Unavailable { reason: "the server is stopping".into(), retry_after: Duration::from_secs(1) }
     }
 
     pub(crate) fn session_not_found(id: &SessionId) -> Self {

@@ -55,7 +55,7 @@ async fn an_instance_is_held_by_one_store_at_a_time() {
     let two = PostgresStore::open(impatient(database.url())).await.unwrap();
     let refused = two.hold_instance(&id("a")).await;
     assert!(
-        matches!(refused, Err(StoreError::Unavailable { reason, .. }) if reason.contains("another store")),
+        matches!(&refused, Err(StoreError::Unavailable { reason, .. }) if reason.contains("another store")),
         "{refused:?}"
     );
     // The refused one may hold others.

@@ -7,12 +7,15 @@
 
 mod conformance;
 mod copies;
+mod failover;
 mod instances;
 mod keep;
 mod opening;
 mod outages;
 mod partitions;
 mod poolers;
+mod readiness;
+mod refusals;
 mod schema;
 mod sql_readers;
 mod texts;

@@ -1,5 +1,6 @@
 //! Waiting: for another program that holds the file, and for a place in the queue.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use membrane_store::conformance::fixture::{Fixture, append};
 use crate::keep::Keep;
 
 /// Commits `count` turns at once and gives the reasons of those that were told to come again.
-async fn crowd(f: &Arc<Fixture>, id: &SessionId, count: usize) -> Vec<&'static str> {
+async fn crowd(f: &Arc<Fixture>, id: &SessionId, count: usize) -> Vec<Cow<'static, str>> {
     let under_way: Vec<_> = (0..count)
         .map(|number| {
             let (f, id) = (Arc::clone(f), id.clone());

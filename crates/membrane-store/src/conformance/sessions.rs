@@ -292,6 +292,7 @@ pub async fn a_closed_store_refuses_every_call(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let id = f.session(1).await;
     let cut = f.get(&id).await.cut;
+    f.store.ready().await.unwrap();
     f.store.close().await.unwrap();
     let store = &f.store;
     assert_refused!(f.refused_write(create_root(&f.session_id())).await, StoreError::Closed);
@@ -322,6 +323,7 @@ pub async fn a_closed_store_refuses_every_call(store: Arc<dyn Store>) {
     assert_refused!(store.find_leader(Role::Sweeper).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.event_bounds().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.wait_for_events(place).await.unwrap_err(), StoreError::Closed);
+    assert_refused!(store.ready().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.stats().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.gauges().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.check().await.unwrap_err(), StoreError::Closed);

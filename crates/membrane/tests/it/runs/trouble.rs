@@ -27,7 +27,7 @@ on_every_store!(
 fn passing_trouble() -> [StoreError; 3] {
     [
         StoreError::StorageFull,
-        StoreError::Unavailable { reason: "it is crowded", retry_after: Duration::from_millis(1) },
+        StoreError::Unavailable { reason: "it is crowded".into(), retry_after: Duration::from_millis(1) },
         StoreError::Backend { doing: "test", source: "a cable was loose".into() },
     ]
 }
