@@ -31,6 +31,7 @@ pub(crate) struct Connector {
     /// What a connection is told first. Empty behind a pooler, which would tell it to a connection of others.
     greeting: String,
     connect_timeout: Duration,
+    is_verified: bool,
 }
 
 impl Connector {
@@ -85,7 +86,12 @@ impl Connector {
             .keepalives_retries(KEEPALIVE_RETRIES);
         let greeting = if is_pooled { String::new() } else { limits("", options) };
         let tls = tls::connector(mode, options)?;
-        Ok(Self { config, tls, greeting, connect_timeout: options.connect_timeout })
+        let is_verified = match mode {
+            SslMode::Disable | SslMode::Prefer => false,
+            SslMode::Require => options.ssl_root_cert.is_some(),
+            SslMode::VerifyCa | SslMode::VerifyFull => true,
+        };
+        Ok(Self { config, tls, greeting, connect_timeout: options.connect_timeout, is_verified })
     }
 
     /// A connection that nobody keeps; whoever has it drives it.
@@ -100,6 +106,11 @@ impl Connector {
     /// For cancelling, which takes a connection of its own.
     pub(crate) fn tls(&self) -> MakeRustlsConnect {
         self.tls.clone()
+    }
+
+    /// Whether the server has to prove who it is.
+    pub(crate) fn is_verified(&self) -> bool {
+        self.is_verified
     }
 
     /// How long making a connection may take in all.

@@ -18,6 +18,7 @@ mod commit;
 mod connect;
 mod counts;
 mod db;
+pub mod doctor;
 mod error;
 mod instances;
 pub mod migrations;

@@ -7,6 +7,7 @@
 
 mod conformance;
 mod copies;
+mod doctor;
 mod failover;
 mod instances;
 mod keep;
