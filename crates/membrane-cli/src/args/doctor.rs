@@ -4,13 +4,15 @@ use clap::Args;
 
 pub(crate) const DOCTOR_HELP: &str = "\
 Looks at the configuration, the file and its folder, who has it open, its schema and its content,
-and at the server's address. Changes nothing, makes nothing, and waits for no lock longer than 0.3 s.
+and at the server's address; of a PostgreSQL database at the way there, at the server and its settings,
+and at who holds up whom. Changes nothing, makes nothing, and waits for no lock of a file's longer than
+0.3 s, for none of a server's longer than chat.postgres.timeout_ms.
 Under each problem stands what to type.
 
 Exit codes:
   0  no problem
   1  a problem
-  5  another process holds the database
+  5  another process holds the database, or part of it that others wait for
 
 Examples:
   membrane doctor

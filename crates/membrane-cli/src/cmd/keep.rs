@@ -38,8 +38,8 @@ pub(super) async fn delete(keep: &Keep, id: &str, output: &mut Output) -> Result
     output.line(&format!("deleted {}", text::printable(id.as_str())))
 }
 
-/// What a keep in memory can be checked for; a file is checked in `check.rs`.
-pub(super) async fn check(keep: &Keep, output: &mut Output) -> Result<(), Failure> {
+/// What a keep in memory or on a server can be checked for; a file is checked in `check.rs`.
+pub(super) async fn check(keep: &Keep, database: &Database, output: &mut Output) -> Result<(), Failure> {
     let findings = keep.chat.check().await?;
     let stats = keep.chat.stats().await?;
     if output.is_json() {
@@ -49,10 +49,25 @@ pub(super) async fn check(keep: &Keep, output: &mut Output) -> Result<(), Failur
     } else {
         findings.iter().try_for_each(|finding| output.line(&text::printable(finding)))?;
     }
-    match findings.len() {
-        0 => Ok(()),
-        count => Err(Failure::failed("inconsistent", format!("{count} findings; report the lines above"))),
+    if findings.is_empty() {
+        if !output.is_json() {
+            output.line(&format!(
+                "nothing contradicts: {}, {} stored once each",
+                text::count(stats.sessions, "session"),
+                text::count(stats.turns_stored, "turn"),
+            ))?;
+        }
+        return Ok(());
     }
+    let found = text::count(u64::try_from(findings.len()).unwrap_or(u64::MAX), "finding");
+    let what = match database {
+        Database::Postgres(_) => format!(
+            "{found}; report the lines above; what is lost comes back from a dump: pg_restore --clean --if-exists \
+             --dbname=URL FILE"
+        ),
+        _ => format!("{found}; report the lines above"),
+    };
+    Err(Failure::failed("inconsistent", what))
 }
 
 pub(super) async fn migrated(

@@ -52,7 +52,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     };
     let flags = Flags { database_url: cli.database_url.as_deref(), addr };
     if let Command::Doctor(args) = &cli.command {
-        return doctor::doctor(flags, args, output);
+        return doctor::doctor(flags, args, output).await;
     }
     if let Command::Copy(args) = &cli.command {
         return copy::copy(flags, args, output).await;
@@ -131,8 +131,8 @@ async fn dispatch(
         Command::Delete { id } => keep::delete(keep, &id, output).await,
         Command::Export(args) => export::export(keep, args, output).await,
         Command::Migrate(_) => keep::migrated(settings, upgrade, output).await,
-        Command::Check(_) => keep::check(keep, output).await,
-        Command::Stats => stats::stats(keep, output).await,
+        Command::Check(_) => keep::check(keep, &settings.database, output).await,
+        Command::Stats => stats::stats(keep, &settings.database, output).await,
         // These need no keep, and were done before it was opened.
         Command::Backup(_)
         | Command::Config(_)

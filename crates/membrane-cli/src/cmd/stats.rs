@@ -5,11 +5,12 @@ use membrane::store::stats::Begun;
 use serde_json::{Value, json};
 
 use super::Keep;
+use crate::config::Database;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::text::{bytes, count};
 
-pub(super) async fn stats(keep: &Keep, output: &mut Output) -> Result<(), Failure> {
+pub(super) async fn stats(keep: &Keep, database: &Database, output: &mut Output) -> Result<(), Failure> {
     let stats = keep.chat.stats().await?;
     if output.is_json() {
         return output.document(&document(&stats));
@@ -29,16 +30,21 @@ pub(super) async fn stats(keep: &Keep, output: &mut Output) -> Result<(), Failur
     line("crystals", stats.crystals.to_string())?;
     line("under way", count(stats.runs, "turn"))?;
     let main = stats.bytes.saturating_sub(stats.log_bytes);
-    line(
-        "file",
-        format!(
-            "{}: {} main file, of which {} free, and {} log",
-            bytes(stats.bytes),
-            bytes(main),
-            bytes(stats.free_bytes),
-            bytes(stats.log_bytes),
-        ),
-    )?;
+    if let Database::Postgres(_) = database {
+        // Its log is the server's, for all its databases.
+        line("database", format!("{} in tables and indexes", bytes(stats.bytes)))?;
+    } else {
+        line(
+            "file",
+            format!(
+                "{}: {} main file, of which {} free, and {} log",
+                bytes(stats.bytes),
+                bytes(main),
+                bytes(stats.free_bytes),
+                bytes(stats.log_bytes),
+            ),
+        )?;
+    }
     for (title, periods) in [("day (UTC)", &stats.growth.days), ("month", &stats.growth.months)] {
         if periods.is_empty() {
             continue;

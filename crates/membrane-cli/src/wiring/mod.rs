@@ -3,6 +3,8 @@
 
 mod postgres;
 
+pub(crate) use postgres::{examine as examine_postgres, trace_session as trace_postgres_session};
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

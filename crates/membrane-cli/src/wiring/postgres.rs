@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use membrane::SystemClock;
+use membrane_postgres::doctor::{self, Examination, Question};
 use membrane_postgres::transfer::{PostgresSink, PostgresSource};
 use membrane_postgres::{OpenError, Pooler, PostgresOptions, PostgresStore, SslMode};
 
-use super::{Kept, MigrationStatus, Missing, Opened, Upgrade, UpgradeOptions};
+use super::{Kept, MigrationStatus, Missing, Opened, SessionTrace, Upgrade, UpgradeOptions};
 use crate::config::{self, PostgresSettings, PostgresUrl, RootCert};
 use crate::failure::{Exit, Failure};
 
@@ -67,7 +69,40 @@ fn copy_options(url: &PostgresUrl, settings: &PostgresSettings) -> PostgresOptio
     PostgresOptions { direct_url: None, ..options(url, settings) }
 }
 
+/// Looks at everything that can be told of a database. Changes nothing.
+pub(crate) async fn examine(
+    url: &PostgresUrl,
+    settings: Option<&PostgresSettings>,
+    deep: bool,
+    session: Option<&str>,
+) -> Examination {
+    let options = settings.map_or_else(|| bare(url), |settings| options(url, settings));
+    doctor::examine(&Question { options: &options, deep, session, clock: &SystemClock }).await
+}
+
+/// Looks for a session. Changes nothing.
+pub(crate) async fn trace_session(url: &PostgresUrl, id: &str) -> SessionTrace {
+    doctor::trace_session(&bare(url), id).await
+}
+
 fn options(url: &PostgresUrl, settings: &PostgresSettings) -> PostgresOptions {
+    PostgresOptions {
+        pooler: match settings.pooler {
+            config::Pooler::None | config::Pooler::Session => Pooler::None,
+            config::Pooler::Transaction => Pooler::Transaction,
+        },
+        direct_url: settings.direct_url.as_ref().map(PostgresUrl::for_driver),
+        pool_size: settings.pool_size,
+        connect_timeout: settings.connect_timeout,
+        timeout: settings.timeout,
+        queue_len: settings.queue_len,
+        max_batch: settings.max_batch,
+        ..bare(url)
+    }
+}
+
+/// What the URL alone says.
+fn bare(url: &PostgresUrl) -> PostgresOptions {
     PostgresOptions {
         ssl_mode: match url.ssl_mode() {
             config::SslMode::Disable => SslMode::Disable,
@@ -81,16 +116,6 @@ fn options(url: &PostgresUrl, settings: &PostgresSettings) -> PostgresOptions {
             Some(RootCert::File(path)) => Some(path.clone()),
             Some(RootCert::System) | None => None,
         },
-        pooler: match settings.pooler {
-            config::Pooler::None | config::Pooler::Session => Pooler::None,
-            config::Pooler::Transaction => Pooler::Transaction,
-        },
-        direct_url: settings.direct_url.as_ref().map(PostgresUrl::for_driver),
-        pool_size: settings.pool_size,
-        connect_timeout: settings.connect_timeout,
-        timeout: settings.timeout,
-        queue_len: settings.queue_len,
-        max_batch: settings.max_batch,
         ..PostgresOptions::at(url.for_driver())
     }
 }
@@ -99,9 +124,10 @@ fn open_failure(error: OpenError) -> Failure {
     let (exit, code) = match error {
         OpenError::Store(error) => return error.into(),
         OpenError::Settings { .. } => (Exit::Usage, "invalid_argument"),
-        OpenError::Unreachable { .. } | OpenError::OldTablesInUse { .. } => {
-            (Exit::Unavailable, "unavailable")
-        }
+        OpenError::Unreachable { .. }
+        | OpenError::NotReady { .. }
+        | OpenError::TooManyConnections { .. }
+        | OpenError::OldTablesInUse { .. } => (Exit::Unavailable, "unavailable"),
         OpenError::NoDatabase { .. } => (Exit::NotFound, "not_found"),
         OpenError::UnfinishedCopy { .. } => (Exit::Conflict, "unfinished_copy"),
         OpenError::OldTables { .. } => (Exit::Conflict, "already_there"),

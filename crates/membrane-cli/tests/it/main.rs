@@ -15,6 +15,8 @@ mod copying_postgres;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod doctor_postgres;
+#[cfg(test)]
 mod exits;
 #[cfg(test)]
 mod export;
@@ -29,6 +31,8 @@ mod json;
 mod pages;
 #[cfg(test)]
 mod places;
+#[cfg(test)]
+mod postgres_commands;
 #[cfg(test)]
 mod postgres_urls;
 // Signals, small disks and a process's memory are tried in Linux's way.

@@ -38,7 +38,7 @@ impl Look {
     }
 }
 
-pub(crate) fn doctor(flags: Flags<'_>, args: &Doctor, output: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn doctor(flags: Flags<'_>, args: &Doctor, output: &mut Output) -> Result<(), Failure> {
     let mut found = Look::default();
     let (settings, database) = configuration::look(flags, &mut found);
     let mut holders = Holders::default();
@@ -53,22 +53,22 @@ pub(crate) fn doctor(flags: Flags<'_>, args: &Doctor, output: &mut Output) -> Re
             found.is_locked = examined.is_locked;
             found.add(locks(path, examined.is_locked, &holders));
             if let Some(id) = &args.session {
-                sessions::look(id, examined.session, path, flags, &mut found);
+                sessions::look(id, examined.session, database.as_ref(), flags, &mut found).await;
             }
         }
         Some(Database::Memory) => {
             found.add(Check::note("file", "memory: keeps nothing; there is no file to look at"));
         }
         Some(Database::Postgres(url)) => {
-            if args.deep || args.session.is_some() {
-                return Err(Failure::usage(format!(
-                    "doctor --deep and --session look into files, and {url} is a PostgreSQL database; use \
-                     \"membrane check\" for the one, and \"membrane show ID\" for the other"
-                )));
+            // A configuration that cannot be read leaves the defaults, with which the database can be looked at all the same.
+            let driver = settings.as_ref().map(|settings| &settings.postgres);
+            let session = args.session.as_deref();
+            let examined = wiring::examine_postgres(url, driver, args.deep, session).await;
+            found.checks.extend(examined.checks);
+            found.is_locked = examined.is_locked;
+            if let Some(id) = session {
+                sessions::look(id, examined.session, database.as_ref(), flags, &mut found).await;
             }
-            let skipped =
-                "there is no file to look at: folder, space, locks, schema and content were skipped";
-            found.add(Check::note("file", format!("{url} is a PostgreSQL database; {skipped}")));
         }
         None => {}
     }

@@ -1,7 +1,5 @@
 //! `--session ID`: where a session is that was saved and not found.
 
-use std::path::Path;
-
 use super::run::{Check, Look};
 use crate::config::{self, Database, Flags};
 use crate::text::quoted;
@@ -10,7 +8,13 @@ use crate::wiring::{self, SessionTrace};
 const NAME: &str = "session";
 
 /// Looks for it here, as `here` found it, and then everywhere else.
-pub(super) fn look(id: &str, here: Option<SessionTrace>, path: &Path, flags: Flags<'_>, found: &mut Look) {
+pub(super) async fn look(
+    id: &str,
+    here: Option<SessionTrace>,
+    used: Option<&Database>,
+    flags: Flags<'_>,
+    found: &mut Look,
+) {
     let shown = crate::text::printable(id);
     match here {
         Some(SessionTrace::Here(turns)) => {
@@ -18,8 +22,7 @@ pub(super) fn look(id: &str, here: Option<SessionTrace>, path: &Path, flags: Fla
         }
         Some(SessionTrace::Deleted(at)) => {
             let what = format!("{shown} was in this database and was deleted at {at}");
-            let remedy = "only a backup from before has it: membrane restore FILE";
-            return found.add(Check::problem(NAME, what, remedy));
+            return found.add(Check::problem(NAME, what, only_from_before(used)));
         }
         Some(SessionTrace::Similar(similar)) => {
             let names: Vec<String> = similar.iter().map(|id| quoted(id)).collect();
@@ -29,37 +32,37 @@ pub(super) fn look(id: &str, here: Option<SessionTrace>, path: &Path, flags: Fla
         }
         Some(SessionTrace::InUniverse) => {
             let what = format!("{shown} is in this file, which has kgents' Universe layout");
-            let remedy =
-                format!("membrane --database-url KEEP import kgents {}", quoted(&path.display().to_string()));
+            let path = used.map_or_else(String::new, name_of);
+            let remedy = format!("membrane --database-url KEEP import kgents {path}");
             return found.add(Check::problem(NAME, what, remedy));
         }
         _ => {}
     }
-    let real = path.canonicalize().ok();
     let mut looked = Vec::new();
     for candidate in config::candidates(flags) {
-        let Ok(Database::Sqlite(other)) = candidate.database else { continue };
-        if other == path || other.canonicalize().ok().is_some_and(|other| Some(other) == real) {
+        let Ok(other) = candidate.database else { continue };
+        if used.is_some_and(|used| is_same(used, &other)) {
             continue;
         }
-        let name = quoted(&other.display().to_string());
-        let remedy = match wiring::trace_session(&other, id) {
+        let name = name_of(&other);
+        let (trace, is_there) = match &other {
+            Database::Sqlite(path) => (wiring::trace_session(path, id), path.exists()),
+            Database::Postgres(url) => (wiring::trace_postgres_session(url, id).await, true),
+            Database::Memory => continue,
+        };
+        let remedy = match trace {
             SessionTrace::Here(_) => format!("membrane --database-url {name} show {}", quoted(id)),
             SessionTrace::InUniverse => format!("membrane import kgents {name}"),
             SessionTrace::Deleted(at) => {
                 let what = format!("{shown} was in {name} ({}) and was deleted at {at}", candidate.place);
-                return found.add(Check::problem(
-                    NAME,
-                    what,
-                    "only a backup from before has it: membrane restore FILE",
-                ));
+                return found.add(Check::problem(NAME, what, only_from_before(Some(&other))));
             }
             SessionTrace::Unreadable(why) => {
                 looked.push(format!("{name} cannot be looked into: {why}"));
                 continue;
             }
             _ => {
-                if other.exists() {
+                if is_there {
                     looked.push(name);
                 }
                 continue;
@@ -77,6 +80,35 @@ pub(super) fn look(id: &str, here: Option<SessionTrace>, path: &Path, flags: Fla
         )
     };
     found.add(Check::problem(NAME, what, "compare the id with those that are there: membrane sessions"));
+}
+
+/// Whether both are one database.
+fn is_same(one: &Database, other: &Database) -> bool {
+    match (one, other) {
+        (Database::Sqlite(one), Database::Sqlite(other)) => {
+            one == other
+                || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+        }
+        _ => one == other,
+    }
+}
+
+/// As it is typed, but for a password.
+fn name_of(database: &Database) -> String {
+    match database {
+        Database::Sqlite(path) => quoted(&path.display().to_string()),
+        other => quoted(&other.shown()),
+    }
+}
+
+/// How what was deleted comes back.
+fn only_from_before(database: Option<&Database>) -> &'static str {
+    match database {
+        Some(Database::Postgres(_)) => {
+            "only a dump from before has it; bring that back beside this one with pg_restore"
+        }
+        _ => "only a backup from before has it: membrane restore FILE",
+    }
 }
 
 /// Whether nothing could be said of the database itself.
