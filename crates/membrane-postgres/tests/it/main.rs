@@ -9,6 +9,7 @@ mod conformance;
 mod copies;
 mod doctor;
 mod failover;
+mod held_open;
 mod instances;
 mod keep;
 mod opening;
