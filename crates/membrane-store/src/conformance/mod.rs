@@ -35,6 +35,7 @@ pub mod gauges;
 pub mod instances;
 #[cfg(feature = "conformance")]
 pub mod keys;
+#[cfg(feature = "conformance")]
 pub mod leaders;
 #[cfg(feature = "conformance")]
 pub mod limits;
