@@ -13,8 +13,8 @@ use tokio_postgres::error::SqlState;
 use crate::connect::Connector;
 use crate::db::Db;
 use crate::error::{OpenError, message, store_error};
-use crate::v1;
 use crate::rights;
+use crate::v1;
 use crate::value::values;
 
 /// The lowest number of ours.

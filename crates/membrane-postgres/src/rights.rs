@@ -13,10 +13,11 @@ use crate::value::values;
 pub(crate) async fn list_missing(db: Db<'_>) -> Result<Vec<String>, StoreError> {
     let doing = "look at the user's rights";
     let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
-               AND relname = ANY ($1) AND CASE relkind \
-                   WHEN 'r' THEN NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT') \
-                       AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')) \
-                   WHEN 'S' THEN NOT has_sequence_privilege(oid, 'USAGE') ELSE FALSE END ORDER BY 1";
+               AND relname = ANY ($1) AND CASE \
+                   WHEN relkind IN ('r', 'p') THEN NOT (has_table_privilege(oid, 'SELECT') \
+                       AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE') \
+                       AND has_table_privilege(oid, 'DELETE')) \
+                   WHEN relkind = 'S' THEN NOT has_sequence_privilege(oid, 'USAGE') ELSE FALSE END ORDER BY 1";
     let rows = db.query(sql, &values![migrations::tables_and_sequences()]).await.doing(doing)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, Error>>().doing(doing)
 }

@@ -24,6 +24,7 @@ use crate::migrations;
 use crate::open;
 use crate::options::PostgresOptions;
 use crate::pool::{Conn, Pool};
+use crate::rights;
 use crate::transfer::{PATIENT, for_copy};
 use crate::value::values;
 
@@ -209,6 +210,7 @@ impl Work {
         if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
             return OpenError::NotAllowed {
                 server: self.connector.server(),
+                remedy: rights::remedy(&message(&error), &self.connector.user()),
                 user: self.connector.user(),
                 doing,
                 problem: message(&error),
