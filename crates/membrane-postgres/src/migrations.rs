@@ -18,7 +18,7 @@ use crate::v1;
 use crate::value::values;
 
 /// The lowest number of ours.
-const FIRST: i64 = 1001;
+pub(crate) const FIRST: i64 = 1001;
 
 /// Whoever brings the schema up to date holds this lock: "memb", 1.
 pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(1835363682, 1)";

@@ -11,7 +11,7 @@ use membrane_core::branches::BranchNode;
 use membrane_core::checkpoint::Checkpoint;
 use membrane_core::crystal::Crystal;
 use membrane_core::event::EventSeq;
-use membrane_core::history::{Cut, History, TurnMark, TurnRef};
+use membrane_core::history::{Cut, History, Span, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::role::Role;
@@ -20,7 +20,8 @@ use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
 use membrane_store::events::EventBell;
 use membrane_store::{
-    Change, EventBounds, EventPage, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread,
+    Change, EventBounds, EventPage, LocatedThread, LocatedTurns, OldRow, Receipt, Store, StoreError,
+    StoreGauges, StoreStats, StoredTurn, Thread,
 };
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
@@ -178,6 +179,32 @@ impl Store for PostgresStore {
 
     async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError> {
         self.shared.meters.load(async { read!(self, |db| read::turns::load(db, cut, range)) }).await
+    }
+
+    async fn locate_thread(
+        &self,
+        id: &SessionId,
+        range: Range<u64>,
+    ) -> Result<Option<LocatedThread>, StoreError> {
+        self.shared
+            .meters
+            .load(async { read!(self, |db| read::located::locate_thread(db, id, &range)) })
+            .await
+    }
+
+    async fn locate_turns(&self, cut: Cut, range: Range<u64>) -> Result<LocatedTurns, StoreError> {
+        self.shared
+            .meters
+            .load(async { read!(self, |db| read::located::locate_turns(db, cut, &range)) })
+            .await
+    }
+
+    async fn load_spans(&self, spans: &[Span]) -> Result<Vec<StoredTurn>, StoreError> {
+        self.shared.meters.load(async { read!(self, |db| read::turns::load_spans(db, spans)) }).await
+    }
+
+    async fn keep_name(&self) -> Result<String, StoreError> {
+        read!(self, |db| read::keep_name::find(db))
     }
 
     async fn find_history(&self, id: HistoryId) -> Result<Option<History>, StoreError> {

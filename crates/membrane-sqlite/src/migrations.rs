@@ -15,7 +15,7 @@ use crate::transfer::mark;
 use crate::v1::{Found, Shape};
 
 /// The lowest number of ours.
-const FIRST: i64 = 1001;
+pub(crate) const FIRST: i64 = 1001;
 
 /// One step of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use membrane_core::branches::BranchNode;
 use membrane_core::checkpoint::Checkpoint;
 use membrane_core::crystal::Crystal;
 use membrane_core::event::EventSeq;
-use membrane_core::history::{Cut, History, TurnMark, TurnRef};
+use membrane_core::history::{Cut, History, Span, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::role::Role;
@@ -17,7 +17,10 @@ use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
 use membrane_store::events::{EventBell, EventBounds, EventPage};
-use membrane_store::{Change, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
+use membrane_store::{
+    Change, LocatedThread, LocatedTurns, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats,
+    StoredTurn, Thread,
+};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::apply::Prepared;
@@ -124,6 +127,37 @@ impl Store for SqliteStore {
 
     async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError> {
         self.meters.load(self.readers.read(move |conn| read::turns::load(conn, cut, range))).await
+    }
+
+    async fn locate_thread(
+        &self,
+        id: &SessionId,
+        range: Range<u64>,
+    ) -> Result<Option<LocatedThread>, StoreError> {
+        let id = id.clone();
+        self.meters
+            .load(self.readers.read_short(move |conn| read::located::locate_thread(conn, &id, &range)))
+            .await
+    }
+
+    async fn locate_turns(&self, cut: Cut, range: Range<u64>) -> Result<LocatedTurns, StoreError> {
+        self.meters
+            .load(self.readers.read_short(move |conn| read::located::locate_turns(conn, cut, &range)))
+            .await
+    }
+
+    async fn load_spans(&self, spans: &[Span]) -> Result<Vec<StoredTurn>, StoreError> {
+        let spans = spans.to_vec();
+        let n_turns: u64 = spans.iter().map(Span::len).sum();
+        let load = move |conn: &Connection| read::turns::load_spans(conn, &spans);
+        if n_turns <= read::turns::MAX_SHORT_TURNS {
+            return self.meters.load(self.readers.read_short(load)).await;
+        }
+        self.meters.load(self.readers.read(load)).await
+    }
+
+    async fn keep_name(&self) -> Result<String, StoreError> {
+        self.readers.read(read::keep_name::find).await
     }
 
     async fn find_history(&self, id: HistoryId) -> Result<Option<History>, StoreError> {

@@ -28,6 +28,7 @@ pub mod doctor;
 pub mod error;
 pub mod events;
 pub mod kgents;
+pub mod located;
 pub mod memory;
 pub mod stats;
 pub mod transfer;
@@ -40,7 +41,7 @@ use membrane_core::branches::BranchNode;
 use membrane_core::checkpoint::Checkpoint;
 use membrane_core::crystal::Crystal;
 use membrane_core::event::EventSeq;
-use membrane_core::history::{Cut, History, TurnMark, TurnRef};
+use membrane_core::history::{Cut, History, Span, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::role::Role;
@@ -52,6 +53,7 @@ pub use change::{Change, IdempotencyKey, Receipt, Requirement, SessionStamp, Wri
 pub use error::{StoreError, Subject};
 pub use events::{EventBounds, EventPage};
 pub use kgents::OldRow;
+pub use located::{LocatedThread, LocatedTurns, StoredTurn};
 pub use stats::StoreStats;
 
 /// A session together with some of its turns, read in one snapshot.
@@ -129,6 +131,24 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Loads turns `range` of a cut. A turn that is gone is left out.
     async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError>;
+
+    /// Finds a session and where turns `range` of it are (cut to what it has), in one snapshot: all of
+    /// [`Self::load_thread`] but what never changes.
+    async fn locate_thread(
+        &self,
+        id: &SessionId,
+        range: Range<u64>,
+    ) -> Result<Option<LocatedThread>, StoreError>;
+
+    /// Where turns `range` of a cut are; one that is gone has no place.
+    async fn locate_turns(&self, cut: Cut, range: Range<u64>) -> Result<LocatedTurns, StoreError>;
+
+    /// Loads what never changes of turns, in no particular order. Those that are gone are left out.
+    async fn load_spans(&self, spans: &[Span]) -> Result<Vec<StoredTurn>, StoreError>;
+
+    /// A name for the data underneath: the same for all who have it open, and another one after a repair, which alone
+    /// may change a finished turn. A backup that was put back or a copy of files may go by its original's name.
+    async fn keep_name(&self) -> Result<String, StoreError>;
 
     /// Finds a history: its slices and its legacy observations.
     async fn find_history(&self, id: HistoryId) -> Result<Option<History>, StoreError>;

@@ -4,9 +4,12 @@
 pub(crate) mod checkpoints;
 pub(crate) mod events;
 pub(crate) mod histories;
+pub(crate) mod keep_name;
 pub(crate) mod leaders;
 pub(crate) mod lists;
+pub(crate) mod located;
 pub(crate) mod old_rows;
+mod range;
 pub(crate) mod runs;
 pub(crate) mod sessions;
 pub(crate) mod stats;

@@ -3,97 +3,27 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use membrane_core::history::{Cut, TurnRef};
+use membrane_core::history::{Cut, Span, TurnRef};
 use membrane_core::ids::{SegmentId, SessionId, TurnId};
 use membrane_core::turn::{KeptTurn, Linearity, Message, Signal, SignalKind, Turn, TurnStatus};
-use membrane_store::{StoreError, Thread, codec};
+use membrane_store::{StoreError, StoredTurn, Thread, codec};
 use tokio_postgres::Row;
 
 use crate::db::{Db, Statement};
 use crate::error::Doing;
+use crate::read::range::{content, flips, flips_before, in_range, of_cut, of_session, signals, turns};
 use crate::read::sessions;
 use crate::rows::{self, RowError, get, signed, unsigned};
 use crate::value::{Value, values};
 
-/// The session whose thread is read, as `s`: $1 its id, $2 the first turn, $3 one past the last.
-macro_rules! of_session {
-    () => {
-        "(SELECT history_id, least(turn_count, $3) AS stop, flipped FROM chat_sessions WHERE id = $1) s"
-    };
-}
-
-/// A cut, in the same shape: $1 its history, $3 at most its end.
-macro_rules! of_cut {
-    () => {
-        "(SELECT $1::BIGINT AS history_id, $3::BIGINT AS stop, 1 AS flipped) s"
-    };
-}
-
-/// What hangs on positions of segments in the range, as `at`.
-macro_rules! in_range {
-    ($table:literal) => {
-        concat!(
-            " JOIN slices sl ON sl.history_id = s.history_id AND sl.start < s.stop \
-             AND (sl.stop IS NULL OR sl.stop > $2) JOIN ",
-            $table,
-            " at ON at.segment_id = sl.segment_id AND at.position >= sl.segment_offset + greatest($2 - sl.start, 0) \
-             AND at.position < sl.segment_offset - sl.start + least(coalesce(sl.stop, s.stop), s.stop)"
-        )
-    };
-}
-
-/// Not put in order: an index is read in order anyway, and sorting would move all the text.
-macro_rules! turns {
-    ($of:ident) => {
-        concat!(
-            "SELECT at.segment_id, at.position, sl.start + at.position - sl.segment_offset, at.order_at, at.started_at, \
-             at.completed_at, at.observes IS NULL, sl.base_succeeded + at.sum_succeeded, \
-             sl.base_failed + at.sum_failed, sl.base_tool_calls + at.sum_tool_calls, \
-             sl.base_tokens + at.sum_tokens, sl.base_chars + at.sum_chars, \
-             sl.base_code_blocks + at.sum_code_blocks, at.id, at.status, at.user_linearity, at.assistant_linearity, \
-             at.user_message, at.assistant_response, at.tools_json, at.extra_json FROM ",
-            $of!(),
-            in_range!("turns")
-        )
-    };
-}
-
-macro_rules! signals {
-    ($of:ident) => {
-        concat!(
-            "SELECT at.number, at.segment_id, at.position, at.kind, at.comment, at.created_at FROM ",
-            $of!(),
-            in_range!("turn_signals"),
-            " ORDER BY at.number"
-        )
-    };
-}
-
-/// The turns in the range that signals turned.
-macro_rules! flips {
-    ($of:ident) => {
-        concat!(
-            "SELECT at.segment_id, at.position FROM ",
-            $of!(),
-            in_range!("flipped_turns"),
-            " WHERE s.flipped > 0"
-        )
-    };
-}
-
-/// How many turns before the range signals turned.
-macro_rules! flips_before {
-    ($of:ident) => {
-        concat!(
-            "SELECT count(*) FROM ",
-            $of!(),
-            " JOIN slices sl ON sl.history_id = s.history_id AND sl.start < least($2, s.stop) \
-             JOIN flipped_turns f ON f.segment_id = sl.segment_id AND f.position >= sl.segment_offset \
-             AND f.position < sl.segment_offset - sl.start + least(coalesce(sl.stop, s.stop), s.stop, $2) \
-             WHERE s.flipped > 0"
-        )
-    };
-}
+/// Turns as their segments hold them, in the columns of `turns!`.
+const OF_SPANS: &str = concat!(
+    "SELECT at.segment_id, at.position, 0::BIGINT, at.order_at, at.started_at, at.completed_at, at.observes IS NULL, \
+     at.sum_succeeded, at.sum_failed, at.sum_tool_calls, at.sum_tokens, at.sum_chars, at.sum_code_blocks, ",
+    content!(),
+    " FROM unnest($1, $2, $3) AS span (segment_id, first, stop) JOIN turns at \
+     ON at.segment_id = span.segment_id AND at.position >= span.first AND at.position < span.stop"
+);
 
 const LOADING: &str = "load turns";
 
@@ -154,6 +84,20 @@ pub(crate) async fn load_within(
     assemble(turns, &signals, &flipped, &before)
 }
 
+/// Turns as their segments hold them; those that are gone are left out.
+pub(crate) async fn load_spans(db: Db<'_>, spans: &[Span]) -> Result<Vec<StoredTurn>, StoreError> {
+    let ints = |of: fn(&Span) -> i64| Value::Ints(spans.iter().map(of).collect());
+    let values = [ints(|span| span.segment.0), ints(|span| span.from), ints(|span| span.to)];
+    let found = db.query(OF_SPANS, &values).await.doing(LOADING)?;
+    let mut turns = Vec::with_capacity(found.len());
+    for row in found {
+        rows::read("turns", &row, |row| push_turn(&mut turns, row))?;
+    }
+    let stored =
+        |KeptTurn { at, order_at, turn, totals, .. }| StoredTurn { at, order_at, sums: totals, turn };
+    Ok(turns.into_iter().map(stored).collect())
+}
+
 fn assemble(
     found: Vec<Row>,
     signals: &[Row],
@@ -169,12 +113,8 @@ fn assemble(
         turns.sort_by_key(|turn| turn.number);
     }
     add_signals(signals, &mut turns)?;
-    let mut flips = 0;
-    if let Some(row) = before.first() {
-        flips = rows::read("flipped_turns", row, |row| get(row, 0))?;
-    }
-    let flipped: HashSet<TurnRef> =
-        rows::collect("flipped_turns", flipped, |row| at(row, 0))?.into_iter().collect();
+    let (mut flips, flipped) = read_flips(before, flipped)?;
+    let flipped: HashSet<TurnRef> = flipped.into_iter().collect();
     if flips > 0 || !flipped.is_empty() {
         for turn in &mut turns {
             flips += i64::from(flipped.contains(&turn.at));
@@ -184,7 +124,7 @@ fn assemble(
     Ok(turns)
 }
 
-fn at(row: &Row, first: usize) -> Result<TurnRef, RowError> {
+pub(super) fn at(row: &Row, first: usize) -> Result<TurnRef, RowError> {
     Ok(TurnRef { segment: SegmentId(get(row, first)?), position: get(row, first + 1)? })
 }
 
@@ -226,16 +166,8 @@ fn push_turn(turns: &mut Vec<KeptTurn>, row: &Row) -> Result<(), RowError> {
 }
 
 fn add_signals(found: &[Row], turns: &mut [KeptTurn]) -> Result<(), StoreError> {
-    let found = rows::collect("turn_signals", found, |row| {
-        let signal = Signal {
-            kind: SignalKind::parse(get(row, 3)?)?,
-            comment: rows::maybe_text(row, 4)?,
-            created_at: rows::micros(row, 5)?,
-        };
-        Ok((at(row, 1)?, signal))
-    })?;
     let mut signals: HashMap<TurnRef, Vec<Signal>> = HashMap::new();
-    for (at, signal) in found {
+    for (at, signal) in read_signals(found)? {
         signals.entry(at).or_default().push(signal);
     }
     if !signals.is_empty() {
@@ -244,4 +176,25 @@ fn add_signals(found: &[Row], turns: &mut [KeptTurn]) -> Result<(), StoreError> 
         }
     }
     Ok(())
+}
+
+/// What was said of turns, in the order of the rows.
+pub(super) fn read_signals(found: &[Row]) -> Result<Vec<(TurnRef, Signal)>, StoreError> {
+    rows::collect("turn_signals", found, |row| {
+        let signal = Signal {
+            kind: SignalKind::parse(get(row, 3)?)?,
+            comment: rows::maybe_text(row, 4)?,
+            created_at: rows::micros(row, 5)?,
+        };
+        Ok((at(row, 1)?, signal))
+    })
+}
+
+/// How many turns before the range signals turned, and which in it.
+pub(super) fn read_flips(before: &[Row], flipped: &[Row]) -> Result<(i64, Vec<TurnRef>), StoreError> {
+    let before = match before.first() {
+        Some(row) => rows::read("flipped_turns", row, |row| get(row, 0))?,
+        None => 0,
+    };
+    Ok((before, rows::collect("flipped_turns", flipped, |row| at(row, 0))?))
 }

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use membrane_core::error::ValueError;
-use membrane_core::history::{Cut, TurnRef};
+use membrane_core::history::{Cut, Span, TurnRef};
 use membrane_core::ids::{SegmentId, SessionId, TurnId};
 use membrane_core::session::Session;
-use membrane_core::turn::{KeptTurn, Message, Signal, SignalKind, Turn};
-use membrane_store::{StoreError, Thread, codec};
+use membrane_core::turn::{KeptTurn, Message, Signal, SignalKind, Totals, Turn};
+use membrane_store::{StoreError, StoredTurn, Thread, codec};
 use rusqlite::{Connection, Row, params};
 
 use crate::error::Doing;
@@ -21,7 +21,7 @@ use crate::rows::{self, RowError, signed};
 const MAX_RESERVED: usize = 100_000;
 
 /// What may be loaded on a caller's thread: about a millisecond's work.
-const MAX_SHORT_TURNS: u64 = 1000;
+pub(crate) const MAX_SHORT_TURNS: u64 = 1000;
 const MAX_SHORT_CHARS: i64 = 2 << 20;
 
 /// What came of loading on condition that it is short.
@@ -149,23 +149,8 @@ fn add_signals(
     range: &Range<u64>,
     turns: &mut [KeptTurn],
 ) -> Result<(), StoreError> {
-    let doing = "load signals";
-    let sql = format!(
-        "SELECT at.number, at.segment_id, at.position, at.kind, at.comment, at.created_at \
-         FROM slices sl CROSS JOIN turn_signals at ON at.segment_id = sl.segment_id {IN_RANGE} \
-         ORDER BY at.number"
-    );
-    let mut statement = conn.prepare_cached(&sql).doing(doing)?;
-    let stop = range.end.min(cut.turn_count);
-    let mut found =
-        statement.query(params![cut.history.0, signed(range.start), signed(stop)]).doing(doing)?;
     let mut signals: HashMap<TurnRef, Vec<Signal>> = HashMap::new();
-    while let Some(row) = found.next().doing(doing)? {
-        let (at, signal) = rows::read("turn_signals", row, |row| {
-            let at = TurnRef { segment: SegmentId(row.get(1)?), position: row.get(2)? };
-            let kind = SignalKind::parse(rows::text(row, 3)?)?;
-            Ok((at, Signal { kind, comment: row.get(4)?, created_at: rows::micros(row, 5)? }))
-        })?;
+    for (at, signal) in signals_in(conn, cut, range)? {
         signals.entry(at).or_default().push(signal);
     }
     if !signals.is_empty() {
@@ -176,6 +161,31 @@ fn add_signals(
     Ok(())
 }
 
+/// What was said of turns in a range, in the order in which it was.
+pub(super) fn signals_in(
+    conn: &Connection,
+    cut: Cut,
+    range: &Range<u64>,
+) -> Result<Vec<(TurnRef, Signal)>, StoreError> {
+    let doing = "load signals";
+    let sql = format!(
+        "SELECT at.number, at.segment_id, at.position, at.kind, at.comment, at.created_at \
+         FROM slices sl CROSS JOIN turn_signals at ON at.segment_id = sl.segment_id {IN_RANGE} \
+         ORDER BY at.number"
+    );
+    let mut statement = conn.prepare_cached(&sql).doing(doing)?;
+    let stop = range.end.min(cut.turn_count);
+    let mut found =
+        statement.query(params![cut.history.0, signed(range.start), signed(stop)]).doing(doing)?;
+    rows::collect(&mut found, |row| {
+        rows::read("turn_signals", row, |row| {
+            let at = TurnRef { segment: SegmentId(row.get(1)?), position: row.get(2)? };
+            let kind = SignalKind::parse(rows::text(row, 3)?)?;
+            Ok((at, Signal { kind, comment: row.get(4)?, created_at: rows::micros(row, 5)? }))
+        })
+    })
+}
+
 /// Counts, for each turn, the successes up to it that signals turned.
 fn count_flips(
     conn: &Connection,
@@ -183,9 +193,24 @@ fn count_flips(
     range: &Range<u64>,
     turns: &mut [KeptTurn],
 ) -> Result<(), StoreError> {
+    let (mut flips, flipped) = flips_in(conn, cut, range)?;
+    let flipped: HashSet<TurnRef> = flipped.into_iter().collect();
+    for turn in turns {
+        flips += i64::from(flipped.contains(&turn.at));
+        turn.flipped = flips;
+    }
+    Ok(())
+}
+
+/// How many successes before a range signals turned, and which in it.
+pub(super) fn flips_in(
+    conn: &Connection,
+    cut: Cut,
+    range: &Range<u64>,
+) -> Result<(i64, Vec<TurnRef>), StoreError> {
     let doing = "load signals";
     let before = Cut { turn_count: range.start.min(cut.turn_count), ..cut };
-    let mut flips = histories::count_flips(conn, before)?;
+    let flips = histories::count_flips(conn, before)?;
     let sql = format!(
         "SELECT at.segment_id, at.position FROM slices sl \
          CROSS JOIN flipped_turns at ON at.segment_id = sl.segment_id {IN_RANGE}"
@@ -194,16 +219,27 @@ fn count_flips(
     let stop = range.end.min(cut.turn_count);
     let mut found =
         statement.query(params![cut.history.0, signed(range.start), signed(stop)]).doing(doing)?;
-    let flipped: HashSet<TurnRef> = rows::collect(&mut found, |row| {
+    let flipped = rows::collect(&mut found, |row| {
         rows::read("flipped_turns", row, |row| {
             Ok(TurnRef { segment: SegmentId(row.get(0)?), position: row.get(1)? })
         })
-    })?
-    .into_iter()
-    .collect();
-    for turn in turns {
-        flips += i64::from(flipped.contains(&turn.at));
-        turn.flipped = flips;
+    })?;
+    Ok((flips, flipped))
+}
+
+/// Turns as their segments hold them; those that are gone are left out.
+pub(crate) fn load_spans(conn: &Connection, spans: &[Span]) -> Result<Vec<StoredTurn>, StoreError> {
+    let doing = "load turns";
+    let mut statement = conn.prepare_cached(LOAD).doing(doing)?;
+    let mut turns = Vec::new();
+    for span in spans {
+        let stretch = Stretch { span: *span, first: 0, base: Totals::ZERO };
+        let mut found = statement.query([span.segment.0, span.from, span.to]).doing(doing)?;
+        while let Some(row) = found.next().doing(doing)? {
+            rows::read("turns", row, |row| push_turn(&mut turns, row, &stretch))?;
+        }
     }
-    Ok(())
+    let stored =
+        |KeptTurn { at, order_at, turn, totals, .. }| StoredTurn { at, order_at, sums: totals, turn };
+    Ok(turns.into_iter().map(stored).collect())
 }

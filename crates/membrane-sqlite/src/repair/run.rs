@@ -130,6 +130,9 @@ fn attempt(
     }
     prune::say_what_is_left(&after, options, &mut log);
     if keep && is_better {
+        // What somebody keeps of turns that were read before may not be so any more: the keep gets another name.
+        let repaired: i32 = tx.pragma_query_value(None, "user_version", |row| row.get(0)).doing(doing)?;
+        tx.pragma_update(None, "user_version", repaired.wrapping_add(1)).doing(doing)?;
         tx.commit().doing(doing)?;
     }
     Ok(Repaired { before: before.clone(), after, copy: None, done: log.done, lost, left: log.left })

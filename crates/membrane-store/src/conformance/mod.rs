@@ -42,6 +42,8 @@ pub mod limits;
 #[cfg(feature = "conformance")]
 pub mod lists;
 #[cfg(feature = "conformance")]
+pub mod located;
+#[cfg(feature = "conformance")]
 pub mod merges;
 #[cfg(feature = "conformance")]
 pub mod past;

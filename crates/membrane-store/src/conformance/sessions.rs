@@ -299,6 +299,10 @@ pub async fn a_closed_store_refuses_every_call(store: Arc<dyn Store>) {
     assert_refused!(store.find_session(&id).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.load_thread(&id, 0..1).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.load_turns(cut, 0..1).await.unwrap_err(), StoreError::Closed);
+    assert_refused!(store.locate_thread(&id, 0..1).await.unwrap_err(), StoreError::Closed);
+    assert_refused!(store.locate_turns(cut, 0..1).await.unwrap_err(), StoreError::Closed);
+    assert_refused!(store.load_spans(&[]).await.unwrap_err(), StoreError::Closed);
+    assert_refused!(store.keep_name().await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.find_history(cut.history).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.list_marks(cut).await.unwrap_err(), StoreError::Closed);
     assert_refused!(store.find_marks(&[]).await.unwrap_err(), StoreError::Closed);

@@ -38,6 +38,8 @@ impl Fixture {
         for session in page.sessions {
             let thread = self.thread(&session.id).await;
             assert_eq!(thread.session, session, "a list and a thread show the same session");
+            let in_parts = self.thread_in_parts(&session.id, 0..u64::MAX).await;
+            assert_eq!(in_parts.as_ref(), Some(&thread), "a thread in two parts is the thread");
             let run = self.store.find_run(&session.id).await.unwrap();
             let pieces = match &run {
                 Some(run) => self.store.list_pieces(&run.id, 0).await.unwrap(),

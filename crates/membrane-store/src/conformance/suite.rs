@@ -70,6 +70,14 @@ macro_rules! conformance_tests {
             marks_tell_place_and_running_totals
             many_turns_in_one_change_keep_their_order
         );
+        $crate::conformance_room!($make_store, located:
+            the_two_parts_of_a_thread_make_the_thread
+            each_page_of_a_whole_stretch_has_its_last_turn_as_witness
+            a_turn_that_is_gone_has_no_place_and_is_not_loaded
+            what_is_said_of_a_turn_shows_at_the_next_look
+            looking_for_what_was_never_there_finds_nothing
+            a_keep_goes_by_one_name
+        );
         $crate::conformance_room!($make_store, forks:
             a_fork_sees_the_prefix_and_copies_no_turn
             a_fork_and_its_parent_go_their_own_ways

@@ -11,6 +11,7 @@ mod checkpoints;
 mod events;
 mod keys;
 mod leaders;
+mod locate;
 mod past;
 mod purge;
 mod read;

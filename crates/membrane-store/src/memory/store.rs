@@ -9,8 +9,8 @@ use membrane_core::branches::BranchNode;
 use membrane_core::checkpoint::Checkpoint;
 use membrane_core::crystal::Crystal;
 use membrane_core::event::EventSeq;
-use membrane_core::history::{Cut, History, TurnMark, TurnRef};
-use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
+use membrane_core::history::{Cut, History, Span, TurnMark, TurnRef};
+use membrane_core::ids::{CheckpointId, HistoryId, IdSource, InstanceId, RandomIds, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::role::Role;
 use membrane_core::run::{Piece, Run};
@@ -22,7 +22,10 @@ use super::apply;
 use super::events::EventLog;
 use super::state::State;
 use crate::events::{EventBell, EventBounds, EventPage};
-use crate::{Change, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats, Thread};
+use crate::{
+    Change, LocatedThread, LocatedTurns, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats,
+    StoredTurn, Thread,
+};
 
 /// A keep that lives and dies with this value. Share it through an `Arc`.
 pub struct MemoryStore {
@@ -30,6 +33,8 @@ pub struct MemoryStore {
     /// `None` once closed. A std mutex: no method awaits while it holds it, and each holds it briefly.
     state: Mutex<Option<State>>,
     bell: EventBell,
+    /// Drawn here: nobody passes it on, and no two keeps may go by one.
+    name: String,
 }
 
 impl MemoryStore {
@@ -38,7 +43,8 @@ impl MemoryStore {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let events = EventLog::starting_at(EventSeq::base(clock.now()));
         let state = State { events, ..State::default() };
-        Self { clock, state: Mutex::new(Some(state)), bell: EventBell::default() }
+        let name = format!("memory-{:032x}", RandomIds.next_bits());
+        Self { clock, state: Mutex::new(Some(state)), bell: EventBell::default(), name }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<State>> {
@@ -97,6 +103,30 @@ impl Store for MemoryStore {
 
     async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError> {
         self.read(|state| Ok(state.load_turns(cut, range)))
+    }
+
+    async fn locate_thread(
+        &self,
+        id: &SessionId,
+        range: Range<u64>,
+    ) -> Result<Option<LocatedThread>, StoreError> {
+        self.read(|state| {
+            let Some(session) = state.find_session(id)? else { return Ok(None) };
+            let turns = state.locate_turns(session.cut, range);
+            Ok(Some(LocatedThread { session, turns }))
+        })
+    }
+
+    async fn locate_turns(&self, cut: Cut, range: Range<u64>) -> Result<LocatedTurns, StoreError> {
+        self.read(|state| Ok(state.locate_turns(cut, range)))
+    }
+
+    async fn load_spans(&self, spans: &[Span]) -> Result<Vec<StoredTurn>, StoreError> {
+        self.read(|state| Ok(state.load_spans(spans)))
+    }
+
+    async fn keep_name(&self) -> Result<String, StoreError> {
+        self.read(|_| Ok(self.name.clone()))
     }
 
     async fn find_history(&self, id: HistoryId) -> Result<Option<History>, StoreError> {

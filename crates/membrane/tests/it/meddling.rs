@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use membrane::core::event::EventSeq;
-use membrane::core::history::{Cut, History, TurnMark, TurnRef};
+use membrane::core::history::{Cut, History, Span, TurnMark, TurnRef};
 use membrane::core::ids::{CheckpointId, HistoryId, InstanceId, RunId};
 use membrane::core::role::Role;
 use membrane::core::run::{Piece, Run};
-use membrane::store::{Change, EventBounds, EventPage, OldRow, Receipt};
+use membrane::store::{
+    Change, EventBounds, EventPage, LocatedThread, LocatedTurns, OldRow, Receipt, StoredTurn,
+};
 use membrane::{
     BranchNode, Chat, Checkpoint, Crystal, KeptTurn, PageRequest, Session, SessionFilter, SessionId,
     SessionPage, Store, StoreError, StoreGauges, StoreStats, Thread,
@@ -160,6 +162,26 @@ impl Store for Meddling {
 
     async fn load_turns(&self, cut: Cut, range: Range<u64>) -> Result<Vec<KeptTurn>, StoreError> {
         self.inner.load_turns(cut, range).await
+    }
+
+    async fn locate_thread(
+        &self,
+        id: &SessionId,
+        range: Range<u64>,
+    ) -> Result<Option<LocatedThread>, StoreError> {
+        self.inner.locate_thread(id, range).await
+    }
+
+    async fn locate_turns(&self, cut: Cut, range: Range<u64>) -> Result<LocatedTurns, StoreError> {
+        self.inner.locate_turns(cut, range).await
+    }
+
+    async fn load_spans(&self, spans: &[Span]) -> Result<Vec<StoredTurn>, StoreError> {
+        self.inner.load_spans(spans).await
+    }
+
+    async fn keep_name(&self) -> Result<String, StoreError> {
+        self.inner.keep_name().await
     }
 
     async fn find_history(&self, id: HistoryId) -> Result<Option<History>, StoreError> {

@@ -40,6 +40,7 @@ async fn each_kind_of_damage_is_found_and_repaired_and_every_session_is_as_it_wa
         let seed = seed().wrapping_add(world);
         let keep = Keep::new();
         let before = fill(&keep, seed).await;
+        let name = keep.open().await.store.keep_name().await.unwrap();
         let mut dice = Dice::new(seed);
         for kind in REPAIRABLE {
             let broken = copy(&keep);
@@ -62,6 +63,11 @@ async fn each_kind_of_damage_is_found_and_repaired_and_every_session_is_as_it_wa
             assert!(copy.is_file(), "{}", copy.display());
             let f = broken.open().await;
             assert_eq!(f.store.check().await.unwrap(), Vec::<String>::new(), "seed {seed}: {}", kind.0);
+            assert_ne!(
+                f.store.keep_name().await.unwrap(),
+                name,
+                "what was read before may not be so any more"
+            );
             let after = shown(&f).await;
             for (id, there) in &before {
                 assert_eq!(
