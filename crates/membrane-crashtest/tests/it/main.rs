@@ -18,6 +18,7 @@ mod power_loss;
 mod recording;
 mod round_trip;
 mod trials;
+mod twins;
 mod two_processes;
 mod universe_files;
 mod upgrader;

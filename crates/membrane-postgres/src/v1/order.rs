@@ -115,7 +115,8 @@ fn generations(place: &str) -> String {
                      OR NOT EXISTS (SELECT 1 FROM {place}.order_ids p WHERE p.id = s.parent) \
                  UNION ALL \
                  SELECT s.id, tree.depth + 1 FROM tree JOIN {place}.order_ids s ON s.parent = tree.id AND s.id <> s.parent) \
-             SELECT row_number() OVER (ORDER BY tree.depth NULLS LAST, i.parent NULLS FIRST, i.at), i.at \
+             SELECT row_number() OVER (ORDER BY tree.depth NULLS LAST, \
+                 CASE WHEN tree.depth IS NOT NULL THEN i.parent END NULLS FIRST, i.at), i.at \
              FROM {place}.order_ids i LEFT JOIN tree ON tree.id = i.id"
     )
 }

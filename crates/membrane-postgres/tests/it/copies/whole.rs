@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use membrane_core::ids::{InstanceId, SequentialIds};
 use membrane_core::turn::SignalKind;
-use membrane_postgres::OpenError;
-use membrane_postgres::transfer::PostgresSink;
+use membrane_postgres::transfer::{PostgresSink, PostgresSource};
+use membrane_postgres::{OpenError, Pooler, PostgresOptions};
 use membrane_store::Store;
 use membrane_store::conformance::chaos;
 use membrane_store::conformance::fixture::{Fixture, append, create_root};
 use membrane_store::transfer::{TABLES, TransferError};
+use membrane_testservers::{PgBouncer, PoolMode, Postgres};
 
 use super::stage::{
-    Folder, back, copy, file_source, in_database, in_file, must_be_sound, rows, sink, source, there,
+    Folder, back, copy, file_sink, file_source, in_database, in_file, must_be_sound, rows, sink, source,
+    there,
 };
 use crate::keep::{database, open, options};
 
@@ -91,6 +93,22 @@ async fn numbers_that_were_given_out_are_not_given_again_in_the_copy() {
     f.store.close().await.unwrap();
     back(&again, &folder.path("back.db")).await.unwrap();
     go_on(&mut in_file(&folder.path("back.db")).await, 5_000_000).await;
+}
+
+#[tokio::test]
+async fn a_copy_goes_there_and_back_through_a_pooler_of_transactions() {
+    let folder = Folder::new();
+    let from = folder.with_everything().await;
+    let database = database();
+    let pooler = PgBouncer::start(&Postgres::shared().unwrap().admin_url(), PoolMode::Transaction).unwrap();
+    let pooled = PostgresOptions { pooler: Pooler::Transaction, ..options(pooler.url(database.name())) };
+    let mut target = PostgresSink::open(&pooled).await.unwrap();
+    let copied = copy(&mut file_source(&from), &mut target).await.unwrap();
+    drop(target);
+    let mut again = PostgresSource::open(&pooled).await.unwrap();
+    assert_eq!(again.identity(), source(&database).await.identity());
+    let returned = copy(&mut again, &mut file_sink(&folder.path("back.db"))).await.unwrap();
+    assert_eq!(returned, copied);
 }
 
 #[tokio::test]

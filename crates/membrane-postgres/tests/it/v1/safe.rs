@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use membrane_postgres::{OpenError, PostgresOptions, PostgresStore};
+use membrane_postgres::{OpenError, Pooler, PostgresOptions, PostgresStore};
 use membrane_store::Store;
-use membrane_testservers::{Postgres, PostgresOptions as ServerOptions};
+use membrane_testservers::{PgBouncer, PoolMode, Postgres, PostgresOptions as ServerOptions};
 
 use super::{DDL, Old};
 use crate::keep::database;
@@ -103,6 +103,17 @@ async fn somebody_who_is_at_the_tables_is_waited_for_in_time() {
     let Ok(old) = Arc::try_unwrap(old) else { panic!("nobody else has it") };
     let new = old.upgrade().await;
     assert_eq!(new.said("s").await, ["u0/a0", "late/x"]);
+}
+
+#[tokio::test]
+async fn the_tables_are_upgraded_through_a_pooler_of_transactions() {
+    let old = Old::new();
+    old.session("s", 300);
+    let pooler = PgBouncer::start(&Postgres::shared().unwrap().admin_url(), PoolMode::Transaction).unwrap();
+    let url = pooler.url(old.database.name());
+    let pooled = PostgresOptions { pooler: Pooler::Transaction, url, ..old.options() };
+    let new = old.upgrade_with(pooled).await;
+    assert_eq!(new.said("s").await[299], "u299/a299");
 }
 
 #[tokio::test]
