@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use membrane_core::ids::InstanceId;
 use membrane_store::StoreError;
-use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
+use crate::advisory;
 use crate::connect::{Connector, LIFT_LIMITS};
 use crate::db::Db;
 use crate::error::{Doing, slow, store_error, unavailable};
@@ -342,6 +342,7 @@ impl Holder {
         Ok(())
     }
 
+    /// The lock of an instance of this keep.
     fn key(&self, id: &InstanceId) -> i64 {
         key(&self.schema, id.as_str())
     }
@@ -362,14 +363,9 @@ impl Holder {
     }
 }
 
-/// 64 bits for an instance of the keep in a schema, away from the two halves that migrations use.
+/// The lock of an instance of the keep in a schema.
 pub(crate) fn key(schema: &str, id: &str) -> i64 {
-    let mut hash = Sha256::new();
-    for part in ["membrane instance", schema, id] {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    hash.finalize().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+    advisory::key(&["membrane instance", schema, id])
 }
 
 /// Which of these locks are taken.

@@ -10,6 +10,7 @@
 //!
 //! What a change means is said by `membrane-store`; what operations decide, by `membrane-core`.
 
+mod advisory;
 mod append;
 mod apply;
 mod batch;
@@ -20,7 +21,9 @@ mod counts;
 mod db;
 pub mod doctor;
 mod error;
+mod herald;
 mod instances;
+mod listener;
 pub mod migrations;
 mod open;
 mod options;
@@ -38,6 +41,7 @@ mod tls;
 pub mod transfer;
 pub mod v1;
 mod value;
+mod wakeup;
 
 pub use error::OpenError;
 pub use options::{Pooler, PostgresOptions, SslMode};

@@ -12,7 +12,9 @@ use crate::connect::Connector;
 use crate::counts::Counts;
 use crate::db::Db;
 use crate::error::{Doing, OpenError};
+use crate::herald::Herald;
 use crate::instances::Instances;
+use crate::listener::Listener;
 use crate::migrations::{self, MigrationStatus};
 use crate::options::PostgresOptions;
 use crate::pool::{Conn, Pool};
@@ -23,6 +25,7 @@ use crate::store::Shared;
 use crate::telemetry::Meters;
 use crate::transfer::{PATIENT, mark};
 use crate::v1;
+use crate::wakeup::Channel;
 
 /// The oldest PostgreSQL that will do: it knows `pg_current_xact_id`.
 pub(crate) const OLDEST: u32 = 13;
@@ -46,6 +49,9 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
     let counts = conn.at_leisure(Counts::start(db)).await?;
     // Given back.
     drop(conn);
+    let channel = Channel::of(&schema);
+    let herald = Herald::on(channel.clone());
+    let listener = Listener::on(channel, direct.clone());
     let instances = Instances::new(Arc::clone(&pool), direct, schema, &options);
     let commits = Commits::new(&options);
     Ok(Shared {
@@ -57,6 +63,8 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
         commits,
         readiness: Readiness::default(),
         bell: EventBell::default(),
+        herald,
+        listener,
         is_ringing: AtomicBool::new(false),
         bytes: AtomicU64::new(0),
         is_closed: AtomicBool::new(false),

@@ -18,7 +18,7 @@ use membrane_core::role::Role;
 use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
-use membrane_store::events::EventBell;
+use membrane_store::events::{EventBell, makes_events};
 use membrane_store::{
     Change, EventBounds, EventPage, LocatedThread, LocatedTurns, OldRow, Receipt, Store, StoreError,
     StoreGauges, StoreStats, StoredTurn, Thread,
@@ -29,7 +29,9 @@ use crate::check;
 use crate::commit::{self, Commits};
 use crate::counts::Counts;
 use crate::error::OpenError;
+use crate::herald::Herald;
 use crate::instances::Instances;
+use crate::listener::Listener;
 use crate::migrations::MigrationStatus;
 use crate::open;
 use crate::options::PostgresOptions;
@@ -57,6 +59,10 @@ pub(crate) struct Shared {
     pub(crate) commits: Commits,
     pub(crate) readiness: Readiness,
     pub(crate) bell: EventBell,
+    /// Wakes those who wait at other instances.
+    pub(crate) herald: Herald,
+    /// Is woken by other instances.
+    pub(crate) listener: Listener,
     /// Whether somebody is about to give numbers to new events.
     pub(crate) is_ringing: AtomicBool,
     /// What the tables took when that was last asked.
@@ -85,9 +91,12 @@ impl Shared {
         Ok(Call { _under_way: under_way })
     }
 
-    /// Tells those who wait for events, if any do, that there may be new ones.
+    /// Tells those who wait for events, if any do, here and elsewhere, that there may be new ones.
     fn ring(self: &Arc<Self>) {
-        if !self.bell.has_waiters() || self.is_ringing.swap(true, Ordering::AcqRel) {
+        Herald::note(self);
+        // Who has just looked and found nothing will wait in a moment.
+        let is_wanted = self.bell.has_waiters() || self.listener.is_wanted();
+        if !is_wanted || self.is_ringing.swap(true, Ordering::AcqRel) {
             return;
         }
         let shared = Arc::clone(self);
@@ -95,12 +104,17 @@ impl Shared {
             // Those who commit at the same time are told of together.
             tokio::time::sleep(GATHER).await;
             shared.is_ringing.store(false, Ordering::Release);
-            let _call = shared.enter();
-            if let Ok(bounds) = shared.event_bounds().await {
-                shared.bell.ring(bounds.newest);
-            }
-            // Else whoever waits looks for himself before long.
+            shared.look().await;
         });
+    }
+
+    /// Tells those who wait here how far events go by now.
+    pub(crate) async fn look(&self) {
+        let Ok(_call) = self.enter() else { return };
+        match self.event_bounds().await {
+            Ok(bounds) => self.bell.ring(bounds.newest),
+            Err(error) => tracing::debug!(%error, "whoever waits for events looks for himself before long"),
+        }
     }
 
     async fn event_bounds(&self) -> Result<EventBounds, StoreError> {
@@ -162,8 +176,9 @@ macro_rules! read {
 impl Store for PostgresStore {
     async fn commit(&self, change: Change) -> Result<Receipt, StoreError> {
         let call = self.shared.enter()?;
+        let tells = makes_events(&change);
         let done = self.shared.meters.save(commit::commit(&self.shared, call, change)).await;
-        if done.is_ok() {
+        if tells && done.is_ok() {
             self.shared.ring();
         }
         done
@@ -303,8 +318,9 @@ impl Store for PostgresStore {
     }
 
     async fn wait_for_events(&self, after: EventSeq) -> Result<(), StoreError> {
+        Listener::attend(&self.shared);
         let look = || async { self.event_bounds().await.map(|bounds| bounds.newest) };
-        self.shared.bell.wait_and_look(after, look).await
+        self.shared.bell.wait_and_look(after, || self.shared.listener.look_every(), look).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
@@ -335,7 +351,9 @@ impl Store for PostgresStore {
             return Err(StoreError::Closed);
         }
         shared.bell.close();
+        shared.listener.stop();
         let _all_done = shared.calls.write().await;
+        shared.herald.part(&shared.pool).await;
         // Before the connections, of which it needs one.
         let let_go = shared.instances.let_go().await;
         shared.pool.close();

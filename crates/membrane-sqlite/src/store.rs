@@ -16,7 +16,7 @@ use membrane_core::role::Role;
 use membrane_core::run::{Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
-use membrane_store::events::{EventBell, EventBounds, EventPage};
+use membrane_store::events::{EventBell, EventBounds, EventPage, LOOK_EVERY};
 use membrane_store::{
     Change, LocatedThread, LocatedTurns, OldRow, Receipt, Store, StoreError, StoreGauges, StoreStats,
     StoredTurn, Thread,
@@ -268,7 +268,7 @@ impl Store for SqliteStore {
 
     async fn wait_for_events(&self, after: EventSeq) -> Result<(), StoreError> {
         let look = || async { self.event_bounds().await.map(|bounds| bounds.newest) };
-        self.bell.wait_and_look(after, look).await
+        self.bell.wait_and_look(after, || LOOK_EVERY, look).await
     }
 
     async fn stats(&self) -> Result<StoreStats, StoreError> {

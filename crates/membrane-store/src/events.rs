@@ -28,7 +28,7 @@ use membrane_core::event::{Event, EventKind, EventSeq};
 use membrane_core::ids::SessionId;
 use tokio::sync::watch;
 
-use crate::{StoreError, Write};
+use crate::{Change, StoreError, Write};
 
 /// How long an event is kept.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -41,6 +41,10 @@ pub const FORGET_AT_ONCE: u32 = 2_000;
 
 /// How often a store looks for what another process has committed, while somebody waits.
 pub const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// The same where other processes wake it: for those who have no time to, or do not know how. Less than the second within
+/// which readers are to be told.
+pub const LOOK_SELDOM: Duration = Duration::from_millis(750);
 
 /// What is there after a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +111,11 @@ fn kinds(write: &Write) -> &'static [EventKind] {
         | Write::TakeLead { .. }
         | Write::GiveUpLead { .. } => &[],
     }
+}
+
+/// Whether a change may make events.
+pub fn makes_events(change: &Change) -> bool {
+    change.writes.iter().any(|write| matches!(write, Write::DeleteSession { .. }) || !kinds(write).is_empty())
 }
 
 /// The events of a change under way.
@@ -206,18 +215,24 @@ impl EventBell {
     }
 
     /// The same where others commit to the same data: as long as anybody waits, one of those who do asks `look` for
-    /// the newest event every [`LOOK_EVERY`]. What fails is tried again. Needs a tokio runtime with time enabled.
+    /// the newest event, each time after `pause` has passed. What fails is tried again. Needs a tokio runtime with time
+    /// enabled.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn wait_and_look<F>(&self, after: EventSeq, look: impl Fn() -> F) -> Result<(), StoreError>
+    pub async fn wait_and_look<F>(
+        &self,
+        after: EventSeq,
+        pause: impl Fn() -> Duration,
+        look: impl Fn() -> F,
+    ) -> Result<(), StoreError>
     where
         F: Future<Output = Result<EventSeq, StoreError>>,
     {
         let looking = async {
             let _turn = self.lookout.lock().await;
             loop {
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(pause()).await;
                 match look().await {
                     Ok(newest) => self.ring(newest),
                     Err(StoreError::Closed) => return StoreError::Closed,

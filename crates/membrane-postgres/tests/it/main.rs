@@ -23,3 +23,4 @@ mod sql_readers;
 mod texts;
 mod tls;
 mod v1;
+mod wakeups;
