@@ -248,8 +248,9 @@ impl Chat {
             return Ok(live);
         }
         // In this order: a run that is not there any more has become a turn, or never will.
-        if let Some(run) = self.store().find_run(id).await?
-            && run.turn_id == turn_id
+        if self.find_run_of(id, &turn_id).await?.is_some()
+            && !self.recover_session(id).await?
+            && let Some(run) = self.find_run_of(id, &turn_id).await?
         {
             return Err(StoreError::Busy { session: id.clone(), since: run.started_at }.into());
         }
@@ -261,6 +262,11 @@ impl Chat {
         };
         let kept = kept.ok_or_else(|| ChatError::AnswerGone { session: id.clone() })?;
         Ok(Arc::new(ended_run(&session, kept, began_at.version)))
+    }
+
+    /// The run that is to become this turn, if it is open on the session.
+    async fn find_run_of(&self, id: &SessionId, turn_id: &TurnId) -> Result<Option<Run>, ChatError> {
+        Ok(self.store().find_run(id).await?.filter(|run| run.turn_id == *turn_id))
     }
 
     /// A turn that a session does not hold any more, in the checkpoints that were left when it was taken off.

@@ -2,13 +2,16 @@
 //!
 //! Not here: keys while the server lives, which are `membrane-http`'s.
 
+use std::path::Path;
+
 use membrane::responder::Echo;
 use membrane_crashtest::seed::Choices;
 use membrane_crashtest::settings::{FULL_CUTS, Settings};
+use membrane_testservers::Postgres;
 use serde_json::{Value, json};
 
 use super::http::{Client, Sent};
-use super::server::Serving;
+use super::server::{PATIENCE, Serving, until};
 
 /// Sends again what was sent before; the last event.
 #[track_caller]
@@ -91,4 +94,56 @@ fn a_fork_a_rewind_and_a_new_session_that_are_repeated_after_a_kill_happened_onc
     let named = |found: &&Value| found["kind"] == "named";
     assert_eq!(checkpoints["checkpoints"].as_array().unwrap().iter().filter(named).count(), 1);
     server.stop();
+}
+
+/// Kills a server in the middle of an answer, and sends the message again to another one, which does not look for such
+/// turns by itself for an hour.
+fn a_repeated_send_closes_what_a_killed_server_left(serving: &Serving) {
+    let serving =
+        serving.clone().with_delay(50).with("chat.runs.flush_ms", 20).with("chat.runs.recover_ms", 3_600_000);
+    let (other_server, other) = serving.start();
+    let (killed, client) = serving.start();
+    let (id, message) = (client.create(), "all work and no play ".repeat(500));
+    let Sent::Taken(mut events) = client.try_send(&id, &message, "delta", Some("k")).unwrap() else {
+        panic!("the message was not taken")
+    };
+    events.read_text(80);
+    let Sent::Refused(busy) = other.try_send(&id, &message, "delta", Some("k")).unwrap() else {
+        panic!("the turn is under way elsewhere")
+    };
+    assert_eq!((busy.status, &busy.body["code"]), (409, &json!("busy")), "its owner lives");
+    killed.kill();
+    // The database may take a moment to notice.
+    let mut first = Value::Null;
+    assert!(until(PATIENCE, || match other.try_send(&id, &message, "delta", Some("k")).unwrap() {
+        Sent::Taken(events) => {
+            first = events.last();
+            true
+        }
+        Sent::Refused(answer) => {
+            assert_eq!(answer.body["code"], "busy", "{answer:?}");
+            false
+        }
+    }));
+    assert_eq!(
+        (&first["type"], &first["turn"]["status"]),
+        (&json!("done"), &json!("interrupted")),
+        "{first}"
+    );
+    assert_eq!(again(other, &id, &message, "k")["turn"], first["turn"]);
+    assert_eq!(other.turns(&id), [first["turn"].clone()]);
+    other_server.stop();
+    serving.must_be_sound();
+}
+
+#[test]
+fn a_send_that_is_repeated_at_another_server_closes_the_turn_of_a_killed_one_on_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    a_repeated_send_closes_what_a_killed_server_left(&Serving::on(&folder.path().join("keep.db")));
+}
+
+#[test]
+fn a_send_that_is_repeated_at_another_server_closes_the_turn_of_a_killed_one_on_postgresql() {
+    let database = Postgres::shared().unwrap().create_database().unwrap();
+    a_repeated_send_closes_what_a_killed_server_left(&Serving::on(Path::new(&database.url())));
 }

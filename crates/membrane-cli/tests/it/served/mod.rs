@@ -18,4 +18,5 @@ mod recovery;
 mod server;
 mod slow_clients;
 mod starting;
+mod stopping;
 mod two_servers;
