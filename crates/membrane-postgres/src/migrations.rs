@@ -41,6 +41,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1003, name: "events", sql: include_str!("migrations/1003_events.sql") },
     Migration { version: 1004, name: "instances", sql: include_str!("migrations/1004_instances.sql") },
     Migration { version: 1005, name: "leaders", sql: include_str!("migrations/1005_leaders.sql") },
+    Migration { version: 1006, name: "slots", sql: include_str!("migrations/1006_slots.sql") },
 ];
 
 /// Whether a step is in a database.

@@ -1,5 +1,5 @@
-//! Lists of sessions. Each filter has an index that is in the list's order, so that a page costs its own
-//! length and a count scans one index.
+//! Lists of sessions. Each filter has an index by slots of time (migration 1006), so that a page costs its own length and
+//! the other sessions of the slots that it touches, and a count scans one index.
 
 use membrane_core::page::{Cursor, PageRequest, SessionFilter, SessionPage};
 use membrane_core::session::MAIN_BRANCH;
@@ -9,6 +9,9 @@ use crate::db::Db;
 use crate::error::Doing;
 use crate::rows::{self, SESSION_COLUMNS, get, signed, unsigned};
 use crate::value::Value;
+
+/// How many characters of a time name its slot, as in migration 1006.
+const SLOT: u32 = 18;
 
 /// One page, newest first, and how many there are in all: one statement, so that both are of one moment.
 pub(crate) async fn page(
@@ -22,7 +25,9 @@ pub(crate) async fn page(
     if let Some(cursor) = &page.after {
         let last_active = conditions.value(cursor.last_active.to_string().into());
         let id = conditions.value(cursor.id.as_str().into());
-        conditions.terms.push(format!("(last_active, id) < ({last_active}, {id})"));
+        conditions.terms.push(format!(
+            "(active_slot, last_active, id) < (left({last_active}, {SLOT}), {last_active}, {id})"
+        ));
     }
     // One more than asked for tells whether there is a next page.
     let limit = conditions.value((i64::from(page.limit) + 1).into());
@@ -30,7 +35,8 @@ pub(crate) async fn page(
     let offset = conditions.value(offset.into());
     let sql = format!(
         "SELECT page.*, total.n FROM ({total}) total LEFT JOIN ( \
-             SELECT {SESSION_COLUMNS} FROM chat_sessions {} ORDER BY last_active DESC, id DESC \
+             SELECT {SESSION_COLUMNS} FROM chat_sessions {} \
+             ORDER BY active_slot DESC, last_active DESC, id DESC \
              LIMIT {limit} OFFSET {offset}) page ON TRUE \
          ORDER BY page.last_active DESC, page.id DESC",
         conditions.sql()

@@ -1,8 +1,12 @@
 //! The steps of the schema: whose tables they are, and which of them are there.
 
+use std::sync::Arc;
+
 use membrane_postgres::migrations::MIGRATIONS;
 use membrane_postgres::{OpenError, PostgresStore};
 use membrane_store::Store;
+use membrane_store::conformance::fixture::Fixture;
+use membrane_testservers::Database;
 
 use crate::keep::{database, open, options, refusal};
 
@@ -87,6 +91,39 @@ async fn a_keep_that_is_newer_or_was_edited_is_refused() {
     database.execute("INSERT INTO schema_version (version, checksum) VALUES (9999, 'x')").unwrap();
     let (error, _) = refusal(options(database.url())).await;
     assert!(matches!(error, OpenError::TooNew { found: 9999, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn no_index_of_sessions_holds_what_every_append_changes() {
+    let database = database();
+    let store = open(database.url()).await;
+    let f = Fixture::new(Arc::new(store));
+    let id = f.session(1).await;
+    let columns = "SELECT jsonb_object_keys(to_jsonb(s)) AS name FROM chat_sessions s";
+    let indexed = "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid \
+                   AND a.attnum = ANY(i.indkey) WHERE i.indrelid = 'chat_sessions'::regclass";
+    let row = |database: &Database| {
+        database.execute("SELECT to_jsonb(s) - 'active_slot' FROM chat_sessions s").unwrap()
+    };
+    let before = row(&database);
+    f.say(&id, "one more").await;
+    let after = row(&database);
+    let changed = database
+        .execute(&format!(
+            "SELECT name FROM ({columns}) AS c WHERE name <> 'active_slot' \
+                 AND '{}'::jsonb -> name IS DISTINCT FROM '{}'::jsonb -> name ORDER BY name",
+            before.trim().replace('\'', "''"),
+            after.trim().replace('\'', "''"),
+        ))
+        .unwrap();
+    assert!(changed.contains("last_active\n") && changed.contains("version\n"), "{changed}");
+    let both = database
+        .execute(&format!(
+            "SELECT count(*) FROM ({indexed}) AS i WHERE attname = ANY('{{{}}}')",
+            changed.trim().replace('\n', ",")
+        ))
+        .unwrap();
+    assert_eq!(both.trim(), "0", "an append would write to every index");
 }
 
 #[tokio::test]
