@@ -108,22 +108,22 @@ pub(crate) struct Rows<'a> {
 
 /// The statement that carries chains out: each only if its session is as expected. Sent twice, it is carried out once.
 pub(crate) fn statement<'a>(chains: &'a [Chain], rows: Rows<'a>) -> Statement<'a> {
-    if let ([chain], 1) = (chains, rows.places.len()) {
-        return Statement {
-            sql: ONE,
-            values: one(chain)
-                .into_iter()
-                .chain(rows.turns.into_first())
-                .chain([Value::from(chain.now.as_micros())])
-                .collect(),
-        };
-    }
-    let mut values = many(chains);
-    values.push(Value::Ints(rows.places));
-    values.extend(rows.turns.into_values());
     let now = chains.iter().map(|chain| chain.now).max().map_or(0, Timestamp::as_micros);
+    let (sql, mut values) = match chains {
+        [chain] if rows.places.len() == 1 => (ONE, one(chain)),
+        _ if chains.len() == rows.places.len() => (EACH, each(chains)),
+        _ => (MANY, many(chains)),
+    };
+    match sql {
+        ONE => values.extend(rows.turns.into_first()),
+        EACH => values.extend(rows.turns.into_values()),
+        _ => {
+            values.push(Value::Ints(rows.places));
+            values.extend(rows.turns.into_values());
+        }
+    }
     values.push(Value::from(now));
-    Statement { sql: MANY, values }
+    Statement { sql, values }
 }
 
 /// Sends it. Says for each chain whether it was carried out.
@@ -201,54 +201,99 @@ fn one(chain: &Chain) -> Vec<Value<'_>> {
         chain.after.evidence_json(chain.now),
         chain.after.last_active.as_str(),
     ];
-    let ints = condition(chain).into_iter().chain(outcome(chain)).map(Value::from);
-    texts.into_iter().chain(ints).collect()
+    let [version, flipped, turn_count, ..] = condition(chain);
+    texts.into_iter().chain([version, flipped, turn_count].map(Value::from)).collect()
 }
 
+/// One turn for one session. Where the turn goes, and the totals with it, are the session's, too.
 const ONE: &str = concat!(
     "WITH moved AS ( \
-         UPDATE chat_sessions SET evidence_json = $3, last_active = $4, version = $10, turn_count = $11, \
-             head_position = $12, last_order_at = $13, sum_succeeded = $14, sum_failed = $15, \
-             sum_tool_calls = $16, context_size = $17, sum_chars = $18, sum_code_blocks = $19 \
+         UPDATE chat_sessions SET evidence_json = $3, last_active = $4, version = version + 1, \
+             turn_count = turn_count + 1, head_position = head_position + 1, last_order_at = $10, \
+             sum_succeeded = $17, sum_failed = $18, sum_tool_calls = $19, context_size = $20, sum_chars = $21, \
+             sum_code_blocks = $22 \
          WHERE id = $1 AND state = $2 AND version = $5 AND flipped = $6 AND turn_count = $7 \
              AND head_segment_id = $8 AND head_position = $9 \
-         RETURNING 1), \
+         RETURNING version), \
      added AS (INSERT INTO turns (",
     turn_columns!(),
-    ") SELECT $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, \
-         $41, $42, $43 FROM moved), \
-     told AS (INSERT INTO events (kind, session_id, version, at) SELECT 'turn.added', $1, $10, $44 FROM moved) \
+    ") SELECT $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, \
+         $30, $31 FROM moved), \
+     told AS (INSERT INTO events (kind, session_id, version, at) SELECT 'turn.added', $1, version, $32 FROM moved) \
      SELECT 0::BIGINT FROM moved"
+);
+
+fn each(chains: &[Chain]) -> Vec<Value<'_>> {
+    let mut values = texts(chains);
+    values.extend(columns(chains.iter().map(condition)).into_iter().take(3).map(Value::Ints));
+    values
+}
+
+/// One turn for each of several sessions. Rows are locked in the order of their ids, as everywhere, before any of them is
+/// updated; what is to be written comes along, so that nothing is joined but sessions by their key.
+///
+/// `(SELECT $1)` hides from the planner how long the arrays are. Else a plan for so few rows seems cheaper than the one for
+/// any number, and PostgreSQL plans anew each time, which takes longer than carrying it out.
+const EACH: &str = concat!(
+    "WITH locked AS MATERIALIZED ( \
+         SELECT s.ctid AS at, i.* FROM unnest((SELECT $1), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+             $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31) WITH ORDINALITY AS i (session_id, \
+             was_state, evidence_json, last_active, was_version, was_flipped, was_turn_count, ",
+    turn_columns!(),
+    ", place) JOIN chat_sessions s ON s.id = i.session_id AND s.state = i.was_state AND s.version = i.was_version \
+             AND s.flipped = i.was_flipped AND s.turn_count = i.was_turn_count \
+             AND s.head_segment_id = i.segment_id AND s.head_position = i.position \
+         ORDER BY s.id FOR NO KEY UPDATE OF s), \
+     moved AS ( \
+         UPDATE chat_sessions s SET evidence_json = l.evidence_json, last_active = l.last_active, \
+             version = s.version + 1, turn_count = s.turn_count + 1, head_position = s.head_position + 1, \
+             last_order_at = l.order_at, sum_succeeded = l.sum_succeeded, sum_failed = l.sum_failed, \
+             sum_tool_calls = l.sum_tool_calls, context_size = l.sum_tokens, sum_chars = l.sum_chars, \
+             sum_code_blocks = l.sum_code_blocks \
+         FROM locked l WHERE s.ctid = l.at RETURNING l.*), \
+     added AS (INSERT INTO turns (",
+    turn_columns!(),
+    ") SELECT ",
+    turn_columns!(),
+    " FROM moved), \
+     told AS (INSERT INTO events (kind, session_id, version, at) \
+         SELECT 'turn.added', session_id, was_version + 1, $32 FROM moved) \
+     SELECT place - 1 FROM moved"
 );
 
 fn evidence(chain: &Chain) -> Cow<'static, str> {
     Cow::Owned(escape(&chain.after.evidence_json(chain.now)).into_owned())
 }
 
-fn many(chains: &[Chain]) -> Vec<Value<'_>> {
-    fn columns<const N: usize>(rows: impl Iterator<Item = [i64; N]>) -> [Vec<i64>; N] {
-        let mut columns = std::array::from_fn(|_| Vec::new());
-        for row in rows {
-            columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
-        }
-        columns
-    }
-    let mut values = vec![
+fn texts(chains: &[Chain]) -> Vec<Value<'_>> {
+    vec![
         Value::Texts(chains.iter().map(|chain| escape(chain.before.id.as_str())).collect()),
         Value::Texts(chains.iter().map(|chain| Cow::Borrowed(chain.before.state.as_str())).collect()),
         Value::Texts(chains.iter().map(|chain| evidence(chain)).collect()),
         Value::Texts(chains.iter().map(|chain| Cow::Borrowed(chain.after.last_active.as_str())).collect()),
-    ];
+    ]
+}
+
+fn columns<const N: usize>(rows: impl Iterator<Item = [i64; N]>) -> [Vec<i64>; N] {
+    let mut columns = std::array::from_fn(|_| Vec::new());
+    for row in rows {
+        columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
+    }
+    columns
+}
+
+fn many(chains: &[Chain]) -> Vec<Value<'_>> {
+    let mut values = texts(chains);
     values.extend(columns(chains.iter().map(condition)).map(Value::Ints));
     values.extend(columns(chains.iter().map(outcome)).map(Value::Ints));
     values
 }
 
-/// Rows are locked in the order of their ids, as everywhere, before any of them is updated.
+/// Any number of turns for each of several sessions.
 const MANY: &str = concat!(
     "WITH input AS ( \
-         SELECT *, ordinality - 1 AS place FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-             $16, $17, $18, $19) WITH ORDINALITY AS input (id, state, evidence_json, last_active, was_version, \
+         SELECT *, ordinality - 1 AS place FROM unnest((SELECT $1), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
+             $15, $16, $17, $18, $19) WITH ORDINALITY AS input (id, state, evidence_json, last_active, was_version, \
              was_flipped, was_turn_count, was_segment, was_position, version, turn_count, position, last_order_at, \
              succeeded, failed, tool_calls, tokens, chars, code_blocks)), \
      locked AS MATERIALIZED ( \
@@ -267,8 +312,8 @@ const MANY: &str = concat!(
     turn_columns!(),
     ") SELECT ",
     turn_columns!(),
-    " FROM unnest($20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, \
-         $41, $42, $43, $44) AS turns (place, ",
+    " FROM unnest((SELECT $20), $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, \
+         $40, $41, $42, $43, $44) AS turns (place, ",
     turn_columns!(),
     ") JOIN moved USING (place)), \
      told AS (INSERT INTO events (kind, session_id, version, at) \
