@@ -3,6 +3,7 @@
 //! Not here: what an upgrade makes of an old file (`old_files`), and what only one of both can hold: text that is not UTF-8
 //! or has NUL in it, and a column with values of several types.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use jiff::tz::TimeZone;
@@ -30,7 +31,7 @@ use tokio_postgres::NoTls;
 use crate::upgrader::{options, time_zone};
 
 const FULL: u64 = 300;
-const SLICE: u64 = 40;
+const SLICE: u64 = 12;
 
 /// Columns of numbers; all others but `confidence` are texts.
 const NUMBERS: [&str; 7] =
@@ -151,12 +152,13 @@ async fn write_database(
         let create = format!("CREATE TABLE {} ({})", quote(&table.name), columns.join(", "));
         client.batch_execute(&create).await?;
         made = format!("{made}{create}; ");
+        let mut inserts = String::new();
         for row in &table.rows {
             let values: Vec<_> =
                 row.cells.iter().zip(&kinds).map(|(cell, kind)| literal(cell, kind)).collect();
-            let insert = format!("INSERT INTO {} VALUES ({})", quote(&table.name), values.join(", "));
-            client.batch_execute(&insert).await?;
+            writeln!(inserts, "INSERT INTO {} VALUES ({});", quote(&table.name), values.join(", "))?;
         }
+        client.batch_execute(&inserts).await?;
     }
     drop(client);
     driver.await??;
