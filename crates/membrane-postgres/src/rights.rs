@@ -12,7 +12,7 @@ use crate::value::values;
 /// The tables and sequences of the keep on which the user lacks a right.
 pub(crate) async fn list_missing(db: Db<'_>) -> Result<Vec<String>, StoreError> {
     let doing = "look at the user's rights";
-    let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
+    let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace \
                AND relname = ANY ($1) AND CASE \
                    WHEN relkind IN ('r', 'p') THEN NOT (has_table_privilege(oid, 'SELECT') \
                        AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE') \

@@ -91,6 +91,13 @@ pub(super) async fn look(db: Db<'_>, connector: &Connector) -> State {
 }
 
 fn refused(error: &OpenError, connector: &Connector, schema: &str) -> Check {
+    if let OpenError::OldTables { .. } = error {
+        let found = format!(
+            "kgents' V1 tables in schema {schema}: the next \"membrane serve\" or \"membrane migrate\" upgrades them, and keeps \
+             them beside"
+        );
+        return Check::note(NAME, found).with_remedy("upgrade them now, after a dump: membrane migrate");
+    }
     let remedy = match error {
         OpenError::TooNew { .. } => {
             "use a newer membrane, or bring back a dump from before: pg_restore".to_owned()
@@ -98,12 +105,9 @@ fn refused(error: &OpenError, connector: &Connector, schema: &str) -> Check {
         OpenError::ChecksumMismatch { .. } => {
             "use the build that wrote it, or bring back a dump: pg_restore".to_owned()
         }
-        OpenError::ForeignTables { .. } => {
+        OpenError::ForeignTables { .. } | OpenError::NotV1 { .. } => {
             "name another database, or a schema of its own with search_path".to_owned()
         }
-        OpenError::OldTables { table, .. } => format!(
-            "bring kgents' tables up to date with \"membrane migrate\" if it takes them, or rename {table} and its like"
-        ),
         OpenError::NotAllowed { remedy, .. } => remedy.clone(),
         _ => grant_use(schema, &connector.user()),
     };
@@ -115,9 +119,9 @@ async fn tables(db: Db<'_>) -> Check {
     const NAME: &str = "tables";
     let doing = "look at the tables";
     let sql = "SELECT name FROM unnest($1::text[]) AS name WHERE NOT EXISTS (SELECT 1 FROM pg_class \
-               WHERE relnamespace = current_schema()::regnamespace AND relname = name) \
+               WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relname = name) \
                AND NOT EXISTS (SELECT 1 FROM pg_proc \
-               WHERE pronamespace = current_schema()::regnamespace AND proname = name) ORDER BY 1";
+               WHERE pronamespace = quote_ident(current_schema())::regnamespace AND proname = name) ORDER BY 1";
     let found = db.query(sql, &values![migrations::names()]).await.doing(doing);
     let found = found.and_then(|rows| {
         rows.iter()
@@ -126,7 +130,7 @@ async fn tables(db: Db<'_>) -> Check {
     });
     let broken = "SELECT coalesce(string_agg(indexrelid::regclass::text, ', '), '') FROM pg_index \
                   WHERE NOT indisvalid AND indrelid IN (SELECT oid FROM pg_class \
-                  WHERE relnamespace = current_schema()::regnamespace)";
+                  WHERE relnamespace = quote_ident(current_schema())::regnamespace)";
     let broken = ask(db, broken, doing).await.and_then(|row| row.try_get::<_, String>(0).doing(doing));
     match (found, broken) {
         (Ok(missing), Ok(broken)) if missing.is_empty() && broken.is_empty() => Check::ok(

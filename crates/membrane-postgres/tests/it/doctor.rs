@@ -178,8 +178,13 @@ async fn what_is_in_the_schema_is_told_apart() {
     empty
         .execute("DROP TABLE turns; CREATE TABLE chat_sessions (id text); CREATE TABLE chat_turns (id text)")
         .unwrap();
-    says(&problem(&look(&options(empty.url())).await, "schema"), &["kgents' old table"]);
+    says(&problem(&look(&options(empty.url())).await, "schema"), &["not kgents'", "name another database"]);
     empty.execute("DROP TABLE chat_sessions; DROP TABLE chat_turns").unwrap();
+    empty.execute(crate::v1::DDL).unwrap();
+    let found = look(&options(empty.url())).await;
+    assert_eq!(of(&found, "schema")[0].status, Status::Note, "{:#?}", found.checks);
+    says(&of(&found, "schema")[0].found, &["kgents' V1 tables", "membrane migrate"]);
+    assert!(of(&found, "sessions").is_empty(), "there is no keep yet");
     let full = database();
     keep(&full).await;
     full.execute("CREATE TABLE membrane_unfinished_copy (source text, started_at text, attempt bigint)")

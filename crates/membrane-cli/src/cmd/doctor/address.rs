@@ -23,6 +23,12 @@ pub(super) fn look(addr: SocketAddr, holders: &Holders, found: &mut Look) {
         Some(listener) if holders.has(listener.pid) => {
             Check::ok(NAME, format!("{listener} serves this database on {addr}"))
         }
+        // A database on a server is open in nobody's files.
+        Some(listener) if !holders.can_tell => Check::note(
+            NAME,
+            format!("{listener} listens on {addr}; if it is no server of yours, it has your address"),
+        )
+        .with_remedy("for a second server choose another address: membrane serve --addr 127.0.0.1:0"),
         Some(listener) => {
             Check::note(NAME, format!("{listener} listens on {addr}, and does not have this database open"))
                 .with_remedy("for a second server choose another address: membrane serve --addr 127.0.0.1:0")

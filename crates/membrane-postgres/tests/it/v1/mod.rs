@@ -18,7 +18,7 @@ use membrane_testservers::Database;
 use crate::keep::{database, options, refusal};
 
 /// The tables as kgents' guide publishes them, and the indexes that it names.
-const DDL: &str = "
+pub(crate) const DDL: &str = "
     CREATE TABLE chat_sessions (
         id TEXT PRIMARY KEY, project_id TEXT, parent_id TEXT REFERENCES chat_sessions(id), fork_point INTEGER,
         branch_name TEXT NOT NULL DEFAULT 'main', state TEXT NOT NULL DEFAULT 'idle',
