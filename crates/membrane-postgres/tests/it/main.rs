@@ -22,5 +22,6 @@ mod schema;
 mod sql_readers;
 mod texts;
 mod tls;
+mod two_tls;
 mod v1;
 mod wakeups;

@@ -10,13 +10,13 @@ use tempfile::NamedTempFile;
 use crate::keep::{options, refusal};
 
 /// A certificate and its key, as PEM.
-struct Pair {
-    certificate: String,
-    key: String,
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 /// An authority, and a certificate of its that names `host`.
-fn issued(host: &str, authority: &str) -> (String, Pair) {
+pub(crate) fn issued(host: &str, authority: &str) -> (String, Pair) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, authority);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -41,7 +41,7 @@ fn server(pair: &Pair) -> Postgres {
     Postgres::start_with(&ServerOptions::default().tls(&pair.certificate, &pair.key)).unwrap()
 }
 
-fn file(pem: &str) -> NamedTempFile {
+pub(crate) fn file(pem: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(pem.as_bytes()).unwrap();
     file
