@@ -67,6 +67,8 @@ pub struct Event {
     pub session: SessionId,
     /// The session's version after the change; of a deleted one, the last that it had.
     pub version: u64,
+    /// When the change was made, by the clock of whoever made it. Says nothing of the order.
+    pub at: Timestamp,
 }
 
 #[cfg(test)]

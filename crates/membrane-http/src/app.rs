@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::ApiError;
 use crate::origins::Origins;
 use crate::request::RequestLimits;
+use crate::stream::feeds::Feeds;
 use crate::telemetry::Telemetry;
 
 /// What the interface takes.
@@ -46,13 +47,14 @@ pub struct App {
     pub(crate) settings: HttpSettings,
     pub(crate) telemetry: Telemetry,
     streams: Arc<Semaphore>,
+    pub(crate) feeds: Feeds,
 }
 
 impl App {
     /// The interface to `chat`; `telemetry` shows what `/metrics` tells.
     pub fn new(chat: Chat, settings: HttpSettings, telemetry: Telemetry) -> Self {
         let streams = Arc::new(Semaphore::new(settings.max_streams.min(Semaphore::MAX_PERMITS)));
-        Self { chat, settings, telemetry, streams }
+        Self { chat, settings, telemetry, streams, feeds: Feeds::default() }
     }
 
     /// A place among the open streams, to be held as long as the stream is.

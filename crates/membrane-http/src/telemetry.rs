@@ -3,13 +3,13 @@
 //! Counters and histograms are kept where things happen, through the `metrics` facade; gauges are read when
 //! somebody asks, from numbers that the store keeps anyway. No scrape scans anything.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
-use membrane::{ChatError, ConnectionGauges, Role, StoreGauges};
+use membrane::{ChatError, ConnectionGauges, RecoveryGauges, Role, StoreGauges};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::app::App;
@@ -20,6 +20,9 @@ pub const REQUEST_DURATION_SECONDS: &str = "membrane_http_request_duration_secon
 /// Errors that were answered or told in a stream, by code.
 pub const ERRORS: &str = "membrane_errors_total";
 
+/// From a change to its event's delivery to a feed.
+pub const EVENT_DELIVERY_SECONDS: &str = "membrane_event_delivery_seconds";
+
 const SESSIONS: &str = "membrane_sessions";
 const TURNS: &str = "membrane_turns";
 const STORAGE_BYTES: &str = "membrane_storage_bytes";
@@ -27,7 +30,11 @@ const QUEUE_DEPTH: &str = "membrane_writer_queue_depth";
 const QUEUE_CAPACITY: &str = "membrane_writer_queue_capacity";
 const STREAMS: &str = "membrane_streams_active";
 const RUNS: &str = "membrane_runs_active";
+const LEASES: &str = "membrane_leases_held";
+const LEASES_LEFT: &str = "membrane_leases_expired";
+const RECOVERED: &str = "membrane_runs_recovered_total";
 const LEADER: &str = "membrane_leader";
+const EVENT_LAG: &str = "membrane_event_lag";
 const CONNECTION_LIMIT: &str = "membrane_database_connection_limit";
 const CONNECTIONS: &str = "membrane_database_connections";
 const CONNECTIONS_IN_USE: &str = "membrane_database_connections_in_use";
@@ -93,6 +100,18 @@ fn describe() {
     describe_gauge!(CONNECTION_WAITERS, "Calls that wait for a connection to the database server.");
     describe_gauge!(STREAMS, "Open event streams.");
     describe_gauge!(RUNS, "Turns under way in this process.");
+    describe_gauge!(LEASES, "Leases that this process holds: of turns under way, and of what it leads.");
+    describe_gauge!(
+        LEASES_LEFT,
+        "Turns of dead processes, found at this process's last look, that could not be closed."
+    );
+    describe_counter!(RECOVERED, "Turns of dead processes that this process has closed.");
+    describe_gauge!(EVENT_LAG, "Events that the slowest feed of this process has not been given.");
+    describe_histogram!(
+        EVENT_DELIVERY_SECONDS,
+        Unit::Seconds,
+        "From a change, by the clock of whoever made it, to its event's delivery to a feed."
+    );
     describe_gauge!(LEADER, "Whether this process does what one does for all on the same database, by role.");
 }
 
@@ -113,9 +132,19 @@ pub(crate) async fn refresh(app: &App) -> Result<(), ChatError> {
     }
     set(STREAMS, u64::try_from(app.n_streams()).unwrap_or(u64::MAX));
     set(RUNS, u64::try_from(app.chat.n_open_runs()).unwrap_or(u64::MAX));
-    let role = Role::Sweeper;
-    metrics::gauge!(LEADER, "role" => role.as_str()).set(f64::from(u8::from(app.chat.leads(role))));
+    let (role, RecoveryGauges { closed, left }) = (Role::Sweeper, app.chat.recovery_gauges());
+    let does_lead = app.chat.leads(role);
+    metrics::gauge!(LEADER, "role" => role.as_str()).set(f64::from(u8::from(does_lead)));
+    set(LEASES, u64::try_from(app.chat.n_open_runs()).unwrap_or(u64::MAX).saturating_add(does_lead.into()));
+    set(LEASES_LEFT, left);
+    metrics::counter!(RECOVERED).absolute(closed);
+    set(EVENT_LAG, app.feeds.lag(app.chat.newest_event().await?));
     Ok(())
+}
+
+/// An event of a change that is so old was delivered to a feed.
+pub(crate) fn note_delivery(age: Duration) {
+    metrics::histogram!(EVENT_DELIVERY_SECONDS).record(age);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay far below 2^52")]

@@ -10,6 +10,7 @@ use deadpool_postgres::{
 };
 use deadpool_postgres::{PoolConfig, QueueMode, TimeoutType, Timeouts};
 use membrane_store::{ConnectionGauges, StoreError};
+use metrics::{Histogram, histogram};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -18,6 +19,7 @@ use crate::db::Db;
 use crate::error::{OpenError, slow, unavailable};
 use crate::options::{Pooler, PostgresOptions};
 use crate::refusal;
+use crate::telemetry::CONNECTION_WAIT_SECONDS;
 
 /// What is told of a server that takes connections and says nothing.
 const SILENT: &str = "the database server does not take a connection in time; is it overloaded, or cut off?";
@@ -31,6 +33,8 @@ pub(crate) struct Pool {
     /// What a transaction begins with, where connections have no settings of their own.
     limits: String,
     uses: Arc<Uses>,
+    /// How long calls waited for a connection.
+    waits: Histogram,
 }
 
 /// Which connections are out.
@@ -92,6 +96,7 @@ impl Pool {
             timeout: options.timeout,
             limits,
             uses: Uses::new(),
+            waits: histogram!(CONNECTION_WAIT_SECONDS),
         })
     }
 
@@ -102,7 +107,10 @@ impl Pool {
 
     /// The same for a call that began earlier.
     pub(crate) async fn get_until(&self, deadline: Instant) -> Result<Conn, StoreError> {
-        match tokio::time::timeout_at(deadline, self.take()).await {
+        let begun = Instant::now();
+        let taken = tokio::time::timeout_at(deadline, self.take()).await;
+        self.waits.record(begun.elapsed());
+        match taken {
             Ok(taken) => Ok(self.conn(taken.map_err(|error| self.error(error))?, deadline)),
             Err(_) => Err(self.none_free()),
         }

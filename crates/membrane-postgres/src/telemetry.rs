@@ -16,11 +16,19 @@ pub const SAVE_DURATION_SECONDS: &str = "membrane_save_duration_seconds";
 /// Seconds from asking for turns to having them, with or without their session.
 pub const LOAD_DURATION_SECONDS: &str = "membrane_load_duration_seconds";
 
+/// Seconds from asking for a connection to having one.
+pub const CONNECTION_WAIT_SECONDS: &str = "membrane_database_connection_wait_seconds";
+
 /// Tells the recorder what the names mean. To be called once, after it was installed.
 pub fn describe() {
     describe_histogram!(WRITER_BATCH_SIZE, Unit::Count, "Changes per committed transaction.");
     describe_histogram!(SAVE_DURATION_SECONDS, Unit::Seconds, "From asking for a change to its answer.");
     describe_histogram!(LOAD_DURATION_SECONDS, Unit::Seconds, "From asking for turns to having them.");
+    describe_histogram!(
+        CONNECTION_WAIT_SECONDS,
+        Unit::Seconds,
+        "From asking for a connection to the database server to having one."
+    );
 }
 
 /// One store's way to the recorder that is installed when it is opened.

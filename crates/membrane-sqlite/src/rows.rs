@@ -173,12 +173,13 @@ pub(crate) fn crystal(row: &Row<'_>) -> Result<Crystal, RowError> {
     })
 }
 
-/// `seq, kind, session_id, version` as an event.
+/// `seq, kind, session_id, version, at` as an event.
 pub(crate) fn event(row: &Row<'_>) -> Result<Event, RowError> {
     Ok(Event {
         seq: EventSeq(unsigned(row.get(0)?)),
         kind: EventKind::parse(text(row, 1)?)?,
         session: SessionId::from_stored(text(row, 2)?),
         version: unsigned(row.get(3)?),
+        at: Timestamp::from_micros(row.get(4)?),
     })
 }

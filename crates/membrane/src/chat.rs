@@ -15,7 +15,7 @@ use crate::error::ChatError;
 use crate::lead::Leads;
 use crate::limits::Limits;
 use crate::options::Scope;
-use crate::runs::{LiveRuns, RunSettings, Stop};
+use crate::runs::{LiveRuns, Recoveries, RunSettings, Stop};
 
 /// How often a decision is made anew because the session changed while it was made.
 const MAX_DECISIONS: u32 = 64;
@@ -45,6 +45,7 @@ pub(crate) struct Shared {
     run_settings: RunSettings,
     runs: LiveRuns,
     pub(crate) leads: Leads,
+    pub(crate) recoveries: Recoveries,
     /// This process's name among the owners of runs; known to the store before it owns the first.
     instance: OnceCell<InstanceId>,
 }
@@ -132,6 +133,7 @@ impl Chat {
                 run_settings: RunSettings::default(),
                 runs: LiveRuns::default(),
                 leads: Leads::default(),
+                recoveries: Recoveries::default(),
                 instance: OnceCell::new(),
             },
         }

@@ -2,6 +2,7 @@
 //! ([`membrane_store::events`]).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use membrane_core::event::{Event, EventSeq};
 use membrane_store::events::{EVENT_LIFETIME, EventPage, MAX_EVENTS};
@@ -41,9 +42,17 @@ impl Chat {
     pub async fn follow_events(&self, place: Option<EventSeq>) -> Result<EventFollower, ChatError> {
         let place = match place {
             Some(place) => place,
-            None => self.store().event_bounds().await?.newest,
+            None => self.newest_event().await?,
         };
         Ok(EventFollower { chat: self.clone(), place, page: VecDeque::new() })
+    }
+
+    /// The number of the newest event.
+    ///
+    /// # Errors
+    /// [`ChatError::Unavailable`] and [`ChatError::Closed`].
+    pub async fn newest_event(&self) -> Result<EventSeq, ChatError> {
+        Ok(self.store().event_bounds().await?.newest)
     }
 
     /// Forgets events that have had their time, a bit at a time, so that nobody waits long behind it.
@@ -66,6 +75,12 @@ impl EventFollower {
     /// After which event it is.
     pub fn place(&self) -> EventSeq {
         self.place
+    }
+
+    /// How long ago an event's change was made, by this process's clock; nothing if it was made by one that is ahead.
+    pub fn age_of(&self, event: &Event) -> Duration {
+        let micros = self.chat.now().as_micros().saturating_sub(event.at.as_micros());
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
     /// The next event, as soon as there is one; `None` once the handle takes no more messages ([`Chat::drain`]): who

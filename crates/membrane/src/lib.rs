@@ -128,7 +128,8 @@ pub use merge::MergeOptions;
 pub use new_turn::NewTurn;
 pub use options::{ClientKey, WriteOptions};
 pub use runs::{
-    EventId, FinishedTurn, PendingTurn, RunEvent, RunOutcome, RunReader, RunSettings, SendOptions, Sent,
+    EventId, FinishedTurn, PendingTurn, RecoveryGauges, RunEvent, RunOutcome, RunReader, RunSettings,
+    SendOptions, Sent,
 };
 pub use save::Saved;
 pub use sessions::NewSessionOptions;

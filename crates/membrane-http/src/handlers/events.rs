@@ -28,5 +28,6 @@ pub(crate) async fn events(State(app): State<App>, headers: HeaderMap) -> Result
     let permit = app.open_stream()?;
     let place = feed::place(&headers);
     let follower = app.chat.follow_events(place).await?;
-    Ok(feed::response(follower, place.is_none(), app.settings.heartbeat, permit))
+    let feed = app.feeds.open(follower.place());
+    Ok(feed::response(follower, place.is_none(), app.settings.heartbeat, (feed, permit)))
 }

@@ -14,7 +14,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::HEARTBEAT;
+use super::feeds::Feed;
 use super::frames::frame;
+use crate::telemetry;
 
 #[derive(Serialize)]
 struct Happened<'a> {
@@ -50,6 +52,7 @@ struct Place {
     /// Whether the client is still to be told where it begins, so that it can go on from there.
     is_new: bool,
     heartbeat: Duration,
+    feed: Feed,
     /// Given back when the stream goes.
     _permit: OwnedSemaphorePermit,
 }
@@ -59,9 +62,9 @@ pub(crate) fn response(
     follower: EventFollower,
     is_new: bool,
     heartbeat: Duration,
-    permit: OwnedSemaphorePermit,
+    (feed, permit): (Feed, OwnedSemaphorePermit),
 ) -> Response {
-    let place = Place { follower, is_new, heartbeat, _permit: permit };
+    let place = Place { follower, is_new, heartbeat, feed, _permit: permit };
     super::respond(stream::unfold(place, |mut place| async move {
         let frame = place.next().await?;
         Some((Ok::<Bytes, Infallible>(frame), place))
@@ -77,12 +80,17 @@ impl Place {
             // Without an id: a comment is no place to go on from.
             Err(_) => Some(Bytes::from_static(HEARTBEAT)),
             Ok(Ok(Some(Told::Event(event)))) => {
+                self.feed.reach(event.seq);
+                telemetry::note_delivery(self.follower.age_of(&event));
                 let session_id = Some(event.session.as_str());
                 let happened =
                     Happened { kind: event.kind.as_str(), session_id, version: Some(event.version) };
                 Some(frame(Some(event.seq.0), &happened))
             }
-            Ok(Ok(Some(Told::Reset(place)))) => Some(frame(Some(place.0), &Happened::only("reset"))),
+            Ok(Ok(Some(Told::Reset(place)))) => {
+                self.feed.reach(place);
+                Some(frame(Some(place.0), &Happened::only("reset")))
+            }
             Ok(Ok(None)) => None,
             Ok(Err(error)) => {
                 // The client comes back, from where it is.

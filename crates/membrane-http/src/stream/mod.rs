@@ -7,6 +7,7 @@
 pub(crate) mod cumulative;
 pub(crate) mod delta;
 pub(crate) mod feed;
+pub(crate) mod feeds;
 mod frames;
 
 use axum::body::Body;

@@ -36,6 +36,10 @@ async fn the_text_is_prometheus_own_format_and_names_are_by_convention() {
             "membrane_streams_active",
             "membrane_runs_active",
             "membrane_leader",
+            "membrane_leases_held",
+            "membrane_leases_expired",
+            "membrane_runs_recovered_total",
+            "membrane_event_lag",
             "membrane_http_request_duration_seconds",
             "membrane_errors_total",
         ] {

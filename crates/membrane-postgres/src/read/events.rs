@@ -74,12 +74,12 @@ pub(crate) async fn list(
         return Ok((EventPage::Reset(bounds.newest), bounds.newest));
     }
     // With the oldest place once more: some may have been forgotten meanwhile.
-    let sql = "SELECT e.seq, e.kind, e.session_id, e.version, oldest.seq \
+    let sql = "SELECT e.seq, e.kind, e.session_id, e.version, e.at, oldest.seq \
                FROM (SELECT min(seq) AS seq FROM events WHERE seq IS NOT NULL) AS oldest, \
                LATERAL (SELECT * FROM events WHERE seq > $1 ORDER BY seq LIMIT $2) AS e ORDER BY e.seq";
     let found = db.query(sql, &values![signed(after.0), i64::from(limit)]).await.doing(doing)?;
     if let Some(row) = found.first() {
-        let oldest: i64 = rows::read("events", row, |row| get(row, 4))?;
+        let oldest: i64 = rows::read("events", row, |row| get(row, 5))?;
         if signed(after.0) < oldest {
             return Ok((EventPage::Reset(bounds.newest), bounds.newest));
         }
@@ -93,5 +93,6 @@ fn event(row: &Row) -> Result<Event, RowError> {
         kind: EventKind::parse(get(row, 1)?)?,
         session: SessionId::from_stored(&rows::text(row, 2)?),
         version: unsigned(get(row, 3)?),
+        at: rows::micros(row, 4)?,
     })
 }

@@ -80,7 +80,7 @@ pub(super) fn values(conn: &Connection, report: &mut CheckReport) -> rusqlite::R
         read.map_or_else(|error| unreadable("idempotency key", row, error), |_| Ok(()))
     })?;
     // The oldest is a mark that nobody reads.
-    let events = "SELECT seq, kind, session_id, version FROM events \
+    let events = "SELECT seq, kind, session_id, version, at FROM events \
                   WHERE seq > (SELECT min(seq) FROM events)";
     each(conn, events, |row| {
         rows::event(row).map_or_else(|error| unreadable("event", row, error), |_| Ok(()))

@@ -32,7 +32,7 @@ pub(crate) fn list(
     }
     let mut statement = conn
         .prepare_cached(
-            "SELECT seq, kind, session_id, version FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            "SELECT seq, kind, session_id, version, at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         )
         .doing(doing)?;
     let mut found = statement.query(params![signed(after.0), limit]).doing(doing)?;

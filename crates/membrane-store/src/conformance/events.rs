@@ -99,6 +99,19 @@ pub async fn each_write_makes_its_event_with_the_version_after_it(store: Arc<dyn
     assert_eq!(told, [(EventKind::SessionDeleted, fork, 2)], "the version that it had");
 }
 
+pub async fn an_event_tells_when_its_change_was_made(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let place = f.end().await;
+    let (id, turn) = (f.session_id(), f.turn("x"));
+    let changes = [f.change().write(create_root(&id)), f.change().write(append(&id, vec![turn]))];
+    let times = changes.each_ref().map(|change| change.now);
+    for change in changes {
+        f.commit(change).await;
+    }
+    let told = f.events_after(place).await;
+    assert_eq!(told.iter().map(|event| event.at).collect::<Vec<_>>(), times);
+}
+
 pub async fn a_runs_way_is_told_and_its_pieces_are_not(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let id = f.session(1).await;

@@ -203,6 +203,7 @@ macro_rules! conformance_tests {
         );
         $crate::conformance_room!($make_store, events:
             each_write_makes_its_event_with_the_version_after_it
+            an_event_tells_when_its_change_was_made
             a_runs_way_is_told_and_its_pieces_are_not
             a_signal_is_told_of_every_session_that_holds_the_turn
             a_change_of_many_writes_tells_one_of_a_kind_with_its_last_version

@@ -20,8 +20,8 @@ pub(super) struct Forgetting {
 /// The events that are kept.
 #[derive(Debug, Default)]
 pub(super) struct EventLog {
-    /// Oldest first, each with its change's time.
-    kept: VecDeque<(Event, Timestamp)>,
+    /// Oldest first.
+    kept: VecDeque<Event>,
     bounds: EventBounds,
 }
 
@@ -39,7 +39,7 @@ impl EventLog {
         for NewEvent { kind, session, version } in events {
             let seq = EventSeq(self.bounds.newest.0 + 1);
             self.bounds.newest = seq;
-            self.kept.push_back((Event { seq, kind, session, version }, now));
+            self.kept.push_back(Event { seq, kind, session, version, at: now });
         }
     }
 
@@ -47,17 +47,17 @@ impl EventLog {
         if !self.bounds.contain(after) {
             return EventPage::Reset(self.bounds.newest);
         }
-        let first = self.kept.partition_point(|(event, _)| event.seq <= after);
+        let first = self.kept.partition_point(|event| event.seq <= after);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        EventPage::Events(self.kept.iter().skip(first).take(limit).map(|(event, _)| event.clone()).collect())
+        EventPage::Events(self.kept.iter().skip(first).take(limit).cloned().collect())
     }
 
     /// Forgets the oldest.
     pub(super) fn forget(&mut self, what: Forgetting) {
         for _ in 0..FORGET_AT_ONCE {
             let n_kept = u64::try_from(self.kept.len()).unwrap_or(u64::MAX);
-            let Some((oldest, at)) = self.kept.front() else { return };
-            if *at >= what.before && n_kept <= what.keep {
+            let Some(oldest) = self.kept.front() else { return };
+            if oldest.at >= what.before && n_kept <= what.keep {
                 return;
             }
             self.bounds.oldest = oldest.seq;

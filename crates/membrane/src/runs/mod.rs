@@ -16,6 +16,8 @@ mod settings;
 
 pub(crate) use live::Stop;
 pub use live::{EventId, FinishedTurn, RunEvent, RunOutcome, RunReader};
+pub(crate) use recover::Recoveries;
+pub use recover::RecoveryGauges;
 pub(crate) use registry::LiveRuns;
 pub use send::{PendingTurn, SendOptions, Sent};
 pub use settings::RunSettings;

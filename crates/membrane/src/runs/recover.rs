@@ -6,13 +6,37 @@ use membrane_core::run::{Run, RunEnd, RunPhase};
 use membrane_store::change::KEY_LIFETIME;
 use membrane_store::{Change, Requirement, StoreError, Write};
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::chat::Chat;
 use crate::error::ChatError;
 
 /// How many runs are looked for at once.
 const BATCH: u32 = 256;
 
+/// What became of runs whose process was gone.
+#[derive(Debug, Default)]
+pub(crate) struct Recoveries {
+    n_closed: AtomicU64,
+    n_left: AtomicU64,
+}
+
+/// Runs whose process is gone, as far as this process has seen to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecoveryGauges {
+    /// How many it has closed in all.
+    pub closed: u64,
+    /// How many it found the last time that it looked for them and could not close.
+    pub left: u64,
+}
+
 impl Chat {
+    /// What became of runs whose process was gone, without looking for any.
+    pub fn recovery_gauges(&self) -> RecoveryGauges {
+        let Recoveries { n_closed, n_left } = &self.shared.recoveries;
+        RecoveryGauges { closed: n_closed.load(Ordering::Relaxed), left: n_left.load(Ordering::Relaxed) }
+    }
+
     /// Closes the runs of processes that are known to be dead and those whose lease has expired: each becomes
     /// an interrupted turn with the text that had arrived. Gives how many were closed. Safe to call in
     /// several processes at once. Makes this process known as alive first.
@@ -26,14 +50,18 @@ impl Chat {
             let owners = self.store().list_lease_owners().await?;
             let dead = self.store().list_dead_instances(&owners).await?;
             let stale = self.store().list_stale_runs(&dead, BATCH).await?;
-            let mut n_now = 0;
+            let (mut n_now, mut n_left) = (0, 0);
             for run in stale.iter().filter(|run| !self.drives(run)) {
                 match self.recover_run(run, &dead).await {
                     Ok(is_closed) => n_now += usize::from(is_closed),
-                    Err(error) => trouble = trouble.or(Some(error)),
+                    Err(error) => {
+                        n_left += 1;
+                        trouble = trouble.or(Some(error));
+                    }
                 }
             }
             n_closed += n_now;
+            self.shared.recoveries.n_left.store(n_left, Ordering::Relaxed);
             // Those that are left are somebody's after all.
             if n_now == 0 || stale.len() < usize::try_from(BATCH).unwrap_or(usize::MAX) {
                 return trouble.map_or(Ok(n_closed), Err);
@@ -70,7 +98,10 @@ impl Chat {
         let owner = dead.contains(&run.lease.owner).then(|| run.lease.owner.clone());
         let message = "the server stopped while the turn was under way; what had arrived is kept";
         match self.close_run(run, owner, RunEnd::interrupted("server_stopped", message)).await {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.shared.recoveries.n_closed.fetch_add(1, Ordering::Relaxed);
+                Ok(true)
+            }
             // It ended, was closed by another, was deleted, or showed a sign of life in the meantime.
             Err(
                 ChatError::NotFound { .. }
