@@ -7,7 +7,7 @@
 //! Who is not told looks by himself before long (`listener.rs`): what fails here is a delay, and nobody's error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use membrane_core::ids::{IdSource, RandomIds};
@@ -42,13 +42,21 @@ pub(crate) struct Herald {
     pub(crate) tag: String,
     /// Whether there are events of which the others were not told. Somebody is then about to do so, or closes the store.
     is_owed: AtomicBool,
-    not_before: Mutex<Instant>,
+    pace: Mutex<Pace>,
+}
+
+/// When others may be told again.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    last: Instant,
+    pause: Duration,
 }
 
 impl Herald {
     pub(crate) fn on(channel: Channel) -> Self {
         let tag = format!("{:032x}", RandomIds.next_bits());
-        Self { channel, tag, is_owed: AtomicBool::new(false), not_before: Mutex::new(Instant::now()) }
+        let pace = Pace { last: Instant::now(), pause: Duration::ZERO };
+        Self { channel, tag, is_owed: AtomicBool::new(false), pace: Mutex::new(pace) }
     }
 
     /// Sees to it that others are told of what was just committed.
@@ -58,7 +66,8 @@ impl Herald {
         }
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
-            tokio::time::sleep_until(shared.herald.not_before()).await;
+            let Pace { last, pause } = *shared.herald.pace();
+            tokio::time::sleep_until(last + pause).await;
             // Whoever closes the store meanwhile tells them himself.
             let Ok(_call) = shared.enter() else { return };
             shared.herald.tell(&shared.pool).await;
@@ -75,6 +84,7 @@ impl Herald {
     }
 
     async fn tell(&self, pool: &Pool) {
+        self.pace().last = Instant::now();
         // What is committed from here on is told of the next time.
         self.is_owed.store(false, Ordering::Release);
         let pause = match self.try_tell(pool).await {
@@ -85,7 +95,7 @@ impl Herald {
                 SILENCE
             }
         };
-        *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + pause;
+        self.pace().pause = pause;
     }
 
     /// Whether anybody listened.
@@ -100,7 +110,8 @@ impl Herald {
         conn.within(work).await
     }
 
-    fn not_before(&self) -> Instant {
-        *self.not_before.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Held for a look or an assignment.
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
