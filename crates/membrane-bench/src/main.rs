@@ -33,7 +33,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Anything that ends the run.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const PARTS: &[&str] = &["append", "constant", "load", "list", "send", "json", "upgrade", "postgres"];
+const PARTS: &[&str] =
+    &["append", "constant", "load", "list", "send", "json", "upgrade", "postgres", "events"];
 
 fn main() -> Result<(), Failure> {
     let mut parts: Vec<String> = std::env::args().skip(1).collect();
@@ -79,6 +80,7 @@ async fn measure_parts(parts: &[String], n_turns: usize, folder: &Path) -> Resul
             "json" => json::measure(folder, &mut report).await?,
             "upgrade" => upgrade::measure(folder, n_turns, &mut report)?,
             "postgres" => postgres::measure(&mut report).await?,
+            "events" => postgres::events::measure(&mut report).await?,
             _ => append::measure_thresholds(folder, &mut report).await?,
         }
     }

@@ -42,6 +42,11 @@ impl Samples {
         value
     }
 
+    /// Takes in a time that was measured otherwise.
+    pub(crate) fn push(&mut self, time: Duration) {
+        self.times.push(time);
+    }
+
     /// Takes in the samples of another task.
     pub(crate) fn extend(&mut self, other: Self) {
         self.times.extend(other.times);

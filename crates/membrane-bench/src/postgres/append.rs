@@ -18,7 +18,7 @@ const ROUNDS: usize = 7;
 
 /// How many turns all writers of a round write together.
 const TURNS_A_ROUND: usize = 6400;
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// Measures each number of writers, rounds in turn.
 pub(crate) async fn measure(server: &Server, report: &mut Report) -> Result<(), Failure> {
@@ -103,7 +103,8 @@ async fn batches(server: &Server, report: &mut Report) -> Result<(), Failure> {
     keep.close().await
 }
 
-async fn sessions(chat: &Chat, count: usize) -> Result<Vec<SessionId>, Failure> {
+/// So many new sessions.
+pub(super) async fn sessions(chat: &Chat, count: usize) -> Result<Vec<SessionId>, Failure> {
     let mut ids = Vec::new();
     for _ in 0..count {
         ids.push(keep::create(chat, None).await?);
@@ -111,7 +112,8 @@ async fn sessions(chat: &Chat, count: usize) -> Result<Vec<SessionId>, Failure> 
     Ok(ids)
 }
 
-async fn membrane_round(
+/// Writers that write so many turns each, all at once.
+pub(super) async fn membrane_round(
     chat: &Chat,
     ids: &[SessionId],
     turns_each: usize,

@@ -4,6 +4,7 @@
 
 mod append;
 mod constant;
+pub(crate) mod events;
 mod floor;
 mod load;
 mod server;
