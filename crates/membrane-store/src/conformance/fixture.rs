@@ -45,6 +45,12 @@ impl Fixture {
         Self { store, ids: Arc::new(SequentialIds::starting_at(1)), clock }
     }
 
+    /// The same time and ids on another store.
+    #[must_use]
+    pub fn on(&self, store: Arc<dyn Store>) -> Self {
+        Self { store, ..self.clone() }
+    }
+
     /// The time, a millisecond later at each call.
     pub fn now(&self) -> Timestamp {
         self.clock.advance(Duration::from_millis(1));

@@ -97,6 +97,13 @@ pub(super) const TABLE: &[Rule] = &[
         ..NOTHING
     },
     Rule {
+        name: "membrane-cache",
+        ours: Ours::Only(&["membrane-core", "membrane-store"]),
+        ours_in_tests: Ours::Only(&["membrane-sqlite", "membrane-postgres", "membrane-testservers"]),
+        heavy: Heavy::Only(&["moka", "redis"]),
+        ..NOTHING
+    },
+    Rule {
         name: "membrane-responder",
         ours: Ours::Only(&["membrane-core"]),
         heavy: Heavy::Only(&["genai"]),
@@ -106,7 +113,6 @@ pub(super) const TABLE: &[Rule] = &[
         name: "membrane",
         ours: Ours::Only(&["membrane-core", "membrane-store", "membrane-responder"]),
         ours_in_tests: Ours::Only(&["membrane-sqlite", "membrane-testservers"]),
-        heavy: Heavy::Only(&["moka", "redis"]),
         ..NOTHING
     },
     Rule {
