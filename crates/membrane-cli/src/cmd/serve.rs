@@ -16,7 +16,7 @@ use crate::config::{LogLevel, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::signals::{self, Heard};
-use crate::wiring::{self, Missing, Opened, UpgradeOptions};
+use crate::wiring::{self, Opened, UpgradeOptions};
 use crate::zone;
 
 pub(crate) async fn serve(settings: &Settings, args: &Serve, output: &mut Output) -> Result<(), Failure> {
@@ -24,9 +24,6 @@ pub(crate) async fn serve(settings: &Settings, args: &Serve, output: &mut Output
     log_to_stderr(settings.log.level);
     let telemetry = Telemetry::install().map_err(|error| Failure::failed("failed", error.to_string()))?;
     wiring::describe_metrics();
-    if let Some(url) = &settings.cache.url {
-        tracing::warn!(%url, "chat.cache.url is set, but this version keeps no shared cache: turns are read from the database");
-    }
     let signals = signals::listen()?;
     let addr = settings.server.addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {
@@ -34,7 +31,7 @@ pub(crate) async fn serve(settings: &Settings, args: &Serve, output: &mut Output
         why.after("name another address with --addr, or stop what listens there")
     })?;
     let old_files = UpgradeOptions { naive_zone: zone, force: false };
-    let Opened { store, upgrade } = wiring::open(settings, Missing::Create, old_files).await?;
+    let Opened { store, upgrade } = wiring::open_to_serve(settings, old_files).await?;
     if let Some(upgrade) = upgrade {
         upgraded::note(&upgrade, output)?;
     }

@@ -292,7 +292,7 @@ fn cache(from: &mut Reader<'_>) -> CacheSettings {
             1..=10_000,
         ),
         lifetime: from.millis(
-            Key("chat.cache.lifetime_ms", "how long the shared cache keeps what nobody removed"),
+            Key("chat.cache.lifetime_ms", "how long a turn stays in the cache that nobody removed"),
             600_000,
             1000..=DAY_MS,
         ),

@@ -35,5 +35,7 @@ pub(crate) use load::{Flags, known_keys, load};
 pub(crate) use names::variable;
 pub(crate) use reader::Known;
 pub(crate) use report::Report;
-pub(crate) use settings::{LogLevel, Pooler, PostgresSettings, Provider, Settings, SqliteSettings};
+pub(crate) use settings::{
+    CacheSettings, LogLevel, Pooler, PostgresSettings, Provider, Settings, SqliteSettings,
+};
 pub(crate) use urls::{PostgresUrl, RootCert, SslMode};

@@ -1,6 +1,7 @@
 //! The file that names concrete backends (beside `old_source.rs`, for old data): a chosen database becomes a store, a chosen model a
 //! responder.
 
+mod cache;
 mod postgres;
 
 pub(crate) use postgres::{examine as examine_postgres, trace_session as trace_postgres_session};
@@ -86,6 +87,13 @@ pub(crate) async fn open(
     }
 }
 
+/// Opens the database for a server, which reads the same turns again and again: with a cache before it.
+pub(crate) async fn open_to_serve(settings: &Settings, old_files: UpgradeOptions) -> Result<Opened, Failure> {
+    let Opened { store, upgrade } = open(settings, Missing::Create, old_files).await?;
+    let store = cache::before(store, &settings.database, &settings.cache).await?;
+    Ok(Opened { store, upgrade })
+}
+
 /// Opens a database that is removed afterwards.
 pub(crate) async fn open_throwaway(path: &Path) -> Result<Arc<dyn Store>, Failure> {
     let options = SqliteOptions { synchronous: Synchronous::Normal, ..SqliteOptions::at(path) };
@@ -127,6 +135,7 @@ pub(crate) fn responder(settings: &Settings) -> Arc<dyn Responder> {
 pub(crate) fn describe_metrics() {
     membrane_sqlite::telemetry::describe();
     membrane_postgres::telemetry::describe();
+    membrane_cache::telemetry::describe();
 }
 
 /// Which steps of the schema the database holds. Changes nothing.

@@ -69,7 +69,6 @@ impl CacheUrl {
     }
 
     /// In the form that the client library reads; with the password.
-    #[cfg_attr(not(test), expect(dead_code, reason = "it is for whoever opens the cache"))]
     pub(crate) fn for_driver(&self) -> String {
         self.written(self.password.as_deref().map(encode))
     }
