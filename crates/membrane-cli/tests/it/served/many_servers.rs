@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use membrane_crashtest::settings::Settings;
-use membrane_testservers::{Database, PgBouncer, PoolMode, Postgres};
+use membrane_testservers::{Database, PgBouncer, PoolMode, Postgres, Redis};
 use serde_json::{Value, json};
 
 use super::http::{Client, Sent};
@@ -18,6 +18,10 @@ use super::server::{PATIENCE, ServerProcess, Serving, until};
 
 const N_SERVERS: usize = 3;
 const N_CLIENTS: usize = 32;
+
+/// Fewer clients that talk for longer, so that threads are long enough for a cache.
+const N_TALKERS: usize = 4;
+const N_LONG: usize = 60;
 
 fn serving(database: &Database) -> Serving {
     serving_at(&database.url())
@@ -169,7 +173,24 @@ fn campaign(
     at_least: usize,
     disturb: impl Fn(usize) + Sync,
 ) -> (Vec<(String, Vec<Value>)>, usize) {
-    let (told, is_over, n_messages) = (Mutex::new(Vec::new()), AtomicBool::new(false), n_messages());
+    let n_messages = n_messages();
+    let talk = |client: usize| {
+        let id = fleet.insist_on_create();
+        let say = |number| fleet.insist(&id, &format!("{client}: {number}"));
+        let turns = (0..n_messages).map(say).collect::<Vec<_>>();
+        (id, turns)
+    };
+    disturbed(N_CLIENTS, at_least, disturb, talk)
+}
+
+/// Clients talk, each in a session of its own, while `disturb` is repeated, at least so often.
+fn disturbed(
+    n_clients: usize,
+    at_least: usize,
+    disturb: impl Fn(usize) + Sync,
+    talk: impl Fn(usize) -> (String, Vec<Value>) + Sync,
+) -> (Vec<(String, Vec<Value>)>, usize) {
+    let (told, is_over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     let n_disturbed = thread::scope(|scope| {
         let disturber = scope.spawn(|| {
             let mut number = 0;
@@ -180,14 +201,12 @@ fn campaign(
             }
             number
         });
-        let clients: Vec<_> = (0..N_CLIENTS)
+        let clients: Vec<_> = (0..n_clients)
             .map(|client| {
-                let told = &told;
+                let (told, talk) = (&told, &talk);
                 scope.spawn(move || {
-                    let id = fleet.insist_on_create();
-                    let say = |number| fleet.insist(&id, &format!("{client}: {number}"));
-                    let turns = (0..n_messages).map(say).collect::<Vec<_>>();
-                    told.lock().unwrap().push((id, turns));
+                    let talked = talk(client);
+                    told.lock().unwrap().push(talked);
                 })
             })
             .collect();
@@ -251,6 +270,50 @@ fn a_database_that_starts_again_in_the_middle_loses_and_doubles_nothing() {
     assert_eq!(n_turns, N_CLIENTS * n_messages());
     println!(
         "campaign: database_restarts servers={N_SERVERS} clients={N_CLIENTS} restarts={n_restarts} acked={n_turns} lost=0 doubled=0"
+    );
+    fleet.stop().must_be_sound();
+}
+
+#[test]
+fn a_shared_cache_that_is_emptied_stands_still_and_goes_away_changes_nothing_that_is_read() {
+    let redis = Redis::start().unwrap();
+    let database = Postgres::shared().unwrap().create_database().unwrap();
+    let fleet = Fleet::start(serving(&database).with_text("chat.cache.url", &redis.url()));
+    let disturb = |number| {
+        match number % 5 {
+            0 => redis.flush_all(),
+            1 => redis.pause(),
+            2 => redis.resume(),
+            3 => redis.stop(),
+            _ => redis.restart(),
+        }
+        .unwrap();
+    };
+    let talk = |client: usize| {
+        let id = fleet.insist_on_create();
+        let mut told = Vec::new();
+        for number in 0..N_LONG {
+            told.push(fleet.insist(&id, &format!("{client}: {number}")));
+            // Through whichever server comes next: what one wrote the others show at once.
+            judge(fleet.client(), &[(id.clone(), told.clone())]);
+        }
+        let fork = fleet.client().post(&format!("/api/chat/{id}/fork"), &json!({"branch_name": "gone"}));
+        let gone = fork.body["id"].as_str().unwrap().to_owned();
+        for _ in 0..N_SERVERS {
+            assert_eq!(fleet.client().turns(&gone).len(), N_LONG);
+        }
+        let deleted = fleet.serving.command(&["delete", &gone]).output().unwrap();
+        assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
+        for _ in 0..N_SERVERS {
+            assert_eq!(fleet.client().try_get(&format!("/api/chat/session/{gone}")).unwrap().status, 404);
+        }
+        (id, told)
+    };
+    let (told, n_disturbed) = disturbed(N_TALKERS, 10, disturb, talk);
+    let n_turns = judge(fleet.client(), &told);
+    assert_eq!(n_turns, N_TALKERS * N_LONG);
+    println!(
+        "campaign: shared_cache servers={N_SERVERS} clients={N_TALKERS} disturbed={n_disturbed} acked={n_turns} lost=0 doubled=0"
     );
     fleet.stop().must_be_sound();
 }
