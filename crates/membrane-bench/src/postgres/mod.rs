@@ -1,6 +1,4 @@
 //! The same on PostgreSQL: appends and loads beside bare `tokio-postgres`, on one private server with `fsync` on.
-//!
-//! `MEMBRANE_BENCH_POSTGRES_URL` names another server, in which databases may be made.
 
 mod append;
 mod constant;
