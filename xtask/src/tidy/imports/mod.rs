@@ -126,8 +126,9 @@ mod tests {
 
     #[test]
     fn a_fenced_dependency_is_reported_directly_and_behind_another_crate() {
-        let packages: [(&str, &[(Kind, &str)]); 6] = [
-            ("membrane", &[(Kind::Normal, "r2d2_sqlite"), (Kind::Normal, "moka")]),
+        let packages: [(&str, &[(Kind, &str)]); 7] = [
+            ("membrane", &[(Kind::Normal, "r2d2_sqlite")]),
+            ("membrane-cache", &[(Kind::Normal, "moka")]),
             ("membrane-sqlite", &[(Kind::Normal, "rusqlite")]),
             ("membrane-store", &[(Kind::Dev, "rusqlite")]),
             ("r2d2_sqlite", &[(Kind::Normal, "rusqlite"), (Kind::Dev, "axum")]),
