@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "printing figures is what this binary does")]
 
 mod append;
+mod cache;
 mod constant;
 mod disk;
 mod floor;
@@ -34,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const PARTS: &[&str] =
-    &["append", "constant", "load", "list", "send", "json", "upgrade", "postgres", "events"];
+    &["append", "constant", "load", "list", "send", "json", "upgrade", "postgres", "events", "cache"];
 
 fn main() -> Result<(), Failure> {
     let mut parts: Vec<String> = std::env::args().skip(1).collect();
@@ -80,6 +81,7 @@ async fn measure_parts(parts: &[String], n_turns: usize, folder: &Path) -> Resul
             "json" => json::measure(folder, &mut report).await?,
             "upgrade" => upgrade::measure(folder, n_turns, &mut report)?,
             "postgres" => postgres::measure(&mut report).await?,
+            "cache" => cache::measure(folder, &mut report).await?,
             "events" => postgres::events::measure(&mut report).await?,
             _ => append::measure_thresholds(folder, &mut report).await?,
         }

@@ -5,7 +5,7 @@ mod constant;
 pub(crate) mod events;
 mod floor;
 mod load;
-mod server;
+pub(crate) mod server;
 
 use crate::Failure;
 use crate::report::Report;

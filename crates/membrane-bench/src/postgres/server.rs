@@ -10,20 +10,20 @@ use tokio::task::block_in_place;
 use crate::Failure;
 
 /// A private server that syncs each commit, as one in use does.
-pub(super) struct Server {
+pub(crate) struct Server {
     cluster: Postgres,
 }
 
 /// A keep in a database of its own, in which the floor has its tables, too.
-pub(super) struct Keep {
-    pub(super) chat: Chat,
-    pub(super) url: String,
+pub(crate) struct Keep {
+    pub(crate) chat: Chat,
+    pub(crate) url: String,
     _database: Database,
 }
 
 impl Server {
     /// Makes and starts it.
-    pub(super) fn start() -> Result<Self, Failure> {
+    pub(crate) fn start() -> Result<Self, Failure> {
         let options = ServerOptions::default()
             .durable()
             .setting("shared_buffers", "512MB")
@@ -33,7 +33,7 @@ impl Server {
     }
 
     /// What it calls itself.
-    pub(super) async fn version(&self) -> Result<String, Failure> {
+    pub(crate) async fn version(&self) -> Result<String, Failure> {
         let url = self.cluster.admin_url();
         let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
@@ -41,7 +41,7 @@ impl Server {
     }
 
     /// An empty keep with the settings that ship.
-    pub(super) async fn keep(&self) -> Result<Keep, Failure> {
+    pub(crate) async fn keep(&self) -> Result<Keep, Failure> {
         let database = block_in_place(|| self.cluster.create_database())?;
         let url = database.url();
         let store = PostgresStore::open(PostgresOptions::at(url.clone())).await?;
@@ -51,7 +51,7 @@ impl Server {
 
 impl Keep {
     /// Lets go of it.
-    pub(super) async fn close(self) -> Result<(), Failure> {
+    pub(crate) async fn close(self) -> Result<(), Failure> {
         Ok(self.chat.close().await?)
     }
 }
