@@ -23,7 +23,7 @@ const N_CLIENTS: usize = 5;
 const ROUNDS: usize = 5;
 
 /// How many steps each client does in a round.
-const N_STEPS: usize = 250;
+const N_STEPS: usize = 200;
 
 /// The sessions are about 60 MB: a quarter of them, and half.
 const ROOM: Room = Room { memory_bytes: 16 << 20, redis_bytes: 32 << 20, min_turns: 32 };
