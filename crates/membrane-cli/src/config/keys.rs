@@ -24,6 +24,7 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Reads all keys, in the order in which they are shown.
 pub(super) fn read(database: Database, from: &mut Reader<'_>) -> Settings {
+    let cache_mib = default_cache_mib(&database);
     Settings {
         database,
         server: server(from),
@@ -32,7 +33,7 @@ pub(super) fn read(database: Database, from: &mut Reader<'_>) -> Settings {
         echo: echo(from),
         sqlite: sqlite(from),
         postgres: postgres(from),
-        cache: cache(from),
+        cache: cache(cache_mib, from),
         model: model(from),
         log: log(from),
     }
@@ -268,14 +269,22 @@ fn postgres(from: &mut Reader<'_>) -> PostgresSettings {
     settings
 }
 
-fn cache(from: &mut Reader<'_>) -> CacheSettings {
+/// Measured (`docs/performance.md`): what gains less than a fifth is off.
+fn default_cache_mib(database: &Database) -> usize {
+    match database {
+        Database::Sqlite(_) | Database::Memory => 64,
+        Database::Postgres(_) => 0,
+    }
+}
+
+fn cache(default_mib: usize, from: &mut Reader<'_>) -> CacheSettings {
     CacheSettings {
         memory_mib: from.size(
             Key(
                 "chat.cache.memory_mib",
-                "how much of turns that were read stays in memory, in MiB; 0: nothing",
+                "how much of turns that were read stays in memory, in MiB; 0: nothing, the default on PostgreSQL",
             ),
-            64,
+            default_mib,
             0..=1_048_576,
         ),
         url: from.url(

@@ -133,6 +133,16 @@ fn every_default_is_the_promised_one() {
 }
 
 #[test]
+fn turns_are_kept_in_memory_by_default_only_where_that_was_measured_to_gain() {
+    for (url, mib) in [("sqlite:/tmp/k.db", 64), ("postgresql://me@h/d", 0), ("memory:", 64)] {
+        let flags = Flags { database_url: Some(url), ..Flags::default() };
+        let (settings, entries) = resolve(flags, &Environment::default(), None).unwrap();
+        assert_eq!(settings.cache.memory_mib, mib, "{url}");
+        assert_eq!(entry(&entries, "chat.cache.memory_mib"), (&json!(mib), "default".to_owned()), "{url}");
+    }
+}
+
+#[test]
 fn every_number_takes_both_ends_of_its_range_and_nothing_beyond() {
     let mut numbers = 0;
     for known in known_keys().unwrap() {
