@@ -110,18 +110,23 @@ pub(crate) struct Rows<'a> {
 pub(crate) fn statement<'a>(chains: &'a [Chain], rows: Rows<'a>) -> Statement<'a> {
     let now = chains.iter().map(|chain| chain.now).max().map_or(0, Timestamp::as_micros);
     let (sql, mut values) = match chains {
-        [chain] if rows.places.len() == 1 => (ONE, one(chain)),
-        _ if chains.len() == rows.places.len() => (EACH, each(chains)),
-        _ => (MANY, many(chains)),
-    };
-    match sql {
-        ONE => values.extend(rows.turns.into_first()),
-        EACH => values.extend(rows.turns.into_values()),
+        [chain] if rows.places.len() == 1 => {
+            let mut values = one(chain);
+            values.extend(rows.turns.into_first());
+            (ONE, values)
+        }
+        _ if chains.len() == rows.places.len() => {
+            let mut values = each(chains);
+            values.extend(rows.turns.into_values());
+            (EACH, values)
+        }
         _ => {
+            let mut values = many(chains);
             values.push(Value::Ints(rows.places));
             values.extend(rows.turns.into_values());
+            (MANY, values)
         }
-    }
+    };
     values.push(Value::from(now));
     Statement { sql, values }
 }

@@ -245,10 +245,13 @@ pub(crate) async fn open_copy(
 }
 
 async fn open_copy_source(database: &Database, settings: &Settings) -> Result<Box<dyn RowSource>, Failure> {
-    if let Database::Postgres(url) = database {
-        return Ok(Box::new(postgres::open_copy_source(url, &settings.postgres).await?));
-    }
-    let path = copied_path(database, "--from")?;
+    let path = match database {
+        Database::Postgres(url) => {
+            return Ok(Box::new(postgres::open_copy_source(url, &settings.postgres).await?));
+        }
+        Database::Sqlite(path) => path,
+        Database::Memory => return Err(memory_failure("--from")),
+    };
     if !path.exists() {
         return Err(Failure::not_found(format!(
             "there is no database at {}; name another with --from",
@@ -276,12 +279,14 @@ async fn open_copy_source(database: &Database, settings: &Settings) -> Result<Bo
 }
 
 async fn open_copy_target(database: &Database, settings: &Settings) -> Result<Box<dyn RowSink>, Failure> {
-    if let Database::Postgres(url) = database {
-        return Ok(Box::new(postgres::open_copy_target(url, &settings.postgres).await?));
+    match database {
+        Database::Postgres(url) => Ok(Box::new(postgres::open_copy_target(url, &settings.postgres).await?)),
+        Database::Sqlite(path) => {
+            let options = sqlite_options(path, &settings.sqlite);
+            Ok(Box::new(SqliteSink::open(options).map_err(open_failure)?))
+        }
+        Database::Memory => Err(memory_failure("--to")),
     }
-    let path = copied_path(database, "--to")?;
-    let sink = SqliteSink::open(sqlite_options(path, &settings.sqlite)).map_err(open_failure)?;
-    Ok(Box::new(sink))
 }
 
 /// How a copy that was interrupted knows its source again, without a password.
@@ -294,14 +299,8 @@ pub(crate) fn name_of_copied(database: &Database) -> String {
     }
 }
 
-fn copied_path<'a>(database: &'a Database, flag: &str) -> Result<&'a Path, Failure> {
-    match database {
-        Database::Sqlite(path) => Ok(path),
-        Database::Memory => Err(Failure::usage(format!(
-            "{flag}: memory: cannot be copied: it goes with its process; name a file"
-        ))),
-        Database::Postgres(url) => Err(Failure::usage(format!("{flag}: {url} is not a file; name one"))),
-    }
+fn memory_failure(flag: &str) -> Failure {
+    Failure::usage(format!("{flag}: memory: cannot be copied: it goes with its process; name a file"))
 }
 
 /// The whole schema.
