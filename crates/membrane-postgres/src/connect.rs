@@ -34,6 +34,18 @@ pub(crate) struct Connector {
     is_verified: bool,
 }
 
+/// A client, and what drives it.
+pub(crate) struct Link {
+    pub(crate) client: Client,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 impl Connector {
     /// For the connections of the pool.
     pub(crate) fn new(options: &PostgresOptions) -> Result<Self, OpenError> {
@@ -97,6 +109,16 @@ impl Connector {
     /// A connection that nobody keeps; whoever has it drives it.
     pub(crate) async fn connect(&self) -> Result<(Client, Connection<Socket, Stream>), Error> {
         self.config.connect(self.tls.clone()).await
+    }
+
+    /// A connection outside the pool, which is driven for as long as it is there.
+    pub(crate) async fn link(&self) -> Result<Link, Error> {
+        let (client, connection) = self.connect().await?;
+        let task = tokio::spawn(async move {
+            // Whoever uses it is told.
+            let _ = connection.await;
+        });
+        Ok(Link { client, task })
     }
 
     pub(crate) fn config(&self) -> &Config {

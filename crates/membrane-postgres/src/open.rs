@@ -19,7 +19,7 @@ use crate::migrations::{self, MigrationStatus};
 use crate::options::PostgresOptions;
 use crate::pool::{Conn, Pool};
 use crate::ready::Readiness;
-use crate::refusal::open_error;
+use crate::refusal::{connect_error, open_error};
 use crate::rights;
 use crate::store::Shared;
 use crate::telemetry::Meters;
@@ -30,6 +30,9 @@ use crate::wakeup::Channel;
 /// The oldest PostgreSQL that will do: it knows `pg_current_xact_id`.
 pub(crate) const OLDEST: u32 = 13;
 
+/// What no other database has, however it is reached.
+pub(crate) const WHICH: &str = "SELECT pg_postmaster_start_time()::text || ' ' || oid FROM pg_database WHERE datname = current_database()";
+
 /// Connects, and brings the schema up to date.
 pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> {
     let direct = Connector::direct(&options)?;
@@ -39,6 +42,9 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
     // A server may stand still after it has taken a connection; once it has answered, bringing it up to date may take long.
     let looked = tokio::time::timeout(options.timeout, look(db, pool.connector())).await;
     let schema = looked.map_err(|_| silent(pool.connector(), options.timeout))??;
+    if let (Some(direct), true) = (&direct, options.direct_url.is_some()) {
+        refuse_other_way(db, direct).await?;
+    }
     mark::refuse_unfinished(db, pool.connector()).await?;
     let mut upgrade = None;
     if holds_old_tables(&conn, pool.connector()).await? {
@@ -111,6 +117,33 @@ pub(crate) async fn connect(pool: &Pool) -> Result<Conn, OpenError> {
         Ok(conn) => Ok(conn),
         Err(error) => Err(open_error(pool.connector(), error).await),
     }
+}
+
+/// Refuses a way past the pooler that leads elsewhere: locks that tell who lives would be where nobody looks for them, and
+/// others would close the turns of this process.
+async fn refuse_other_way(db: Db<'_>, direct: &Connector) -> Result<(), OpenError> {
+    let doing = "ask which database this is";
+    let here: Option<String> = match db.find(WHICH, &[]).await.doing(doing)? {
+        Some(row) => row.try_get(0).doing(doing)?,
+        None => None,
+    };
+    let ask = async {
+        let link = direct.link().await?;
+        link.client.query_one(WHICH, &[]).await?.try_get::<_, Option<String>>(0)
+    };
+    let there = match tokio::time::timeout(direct.timeout(), ask).await {
+        Ok(Ok(there)) => there,
+        Ok(Err(error)) => return Err(connect_error(direct, error).await),
+        Err(_) => return Err(silent(direct, direct.timeout())),
+    };
+    if here == there {
+        return Ok(());
+    }
+    let problem = format!(
+        "chat.postgres.direct_url leads to another database, {}; name the same one, without the pooler",
+        direct.server()
+    );
+    Err(OpenError::Settings { problem })
 }
 
 fn silent(connector: &Connector, timeout: Duration) -> OpenError {

@@ -4,29 +4,17 @@
 //! connection that was just used, the next statement is answered by another one.
 
 use membrane_store::doctor::Check;
-use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use crate::connect::Connector;
 use crate::error::{OpenError, whole};
+use crate::open;
 use crate::options::{Pooler, PostgresOptions};
 
 const NAME: &str = "pooler";
 
 /// How often it is tried: somebody else may take the connection in between.
 const N_TRIES: u32 = 3;
-
-/// A client, and what drives it.
-struct Link {
-    client: Client,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
 
 pub(super) async fn look(options: &PostgresOptions) -> Vec<Check> {
     // Without greeting: a pooler would tell it to a connection of others.
@@ -103,18 +91,9 @@ async fn within<T>(connector: &Connector, work: impl Future<Output = Result<T, E
     }
 }
 
-async fn link(connector: &Connector) -> Result<Link, Error> {
-    let (client, connection) = connector.connect().await?;
-    let task = tokio::spawn(async move {
-        // Whoever uses it is told.
-        let _ = connection.await;
-    });
-    Ok(Link { client, task })
-}
-
 /// Whether a client's next statement may go to another process of the server.
 async fn moves(connector: &Connector) -> Result<bool, Error> {
-    let (one, other) = (link(connector).await?, link(connector).await?);
+    let (one, other) = (connector.link().await?, connector.link().await?);
     for _ in 0..N_TRIES {
         let before = value(&one.client, "SELECT pg_backend_pid()").await?;
         other.client.batch_execute("BEGIN").await?;
@@ -131,9 +110,7 @@ async fn moves(connector: &Connector) -> Result<bool, Error> {
 
 /// What no other database has.
 async fn identity(connector: &Connector) -> Result<String, Error> {
-    let link = link(connector).await?;
-    let sql = "SELECT pg_postmaster_start_time()::text || ' ' || oid FROM pg_database WHERE datname = current_database()";
-    value(&link.client, sql).await
+    value(&connector.link().await?.client, open::WHICH).await
 }
 
 /// The one value of a question, which is not prepared.

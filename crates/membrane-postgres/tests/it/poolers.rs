@@ -91,3 +91,24 @@ async fn without_locks_who_has_said_that_he_lives_is_never_known_to_be_dead() {
     drop(four);
     five.hold_instance(&id).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_way_past_the_pooler_that_leads_elsewhere_is_refused() {
+    let (here, elsewhere) = (database(), database());
+    let pooler = PgBouncer::start(&Postgres::shared().unwrap().admin_url(), PoolMode::Transaction).unwrap();
+    let url = pooler.url(here.name());
+    let direct = |direct: String| PostgresOptions { direct_url: Some(direct), ..pooled(url.clone()) };
+    let (error, text) = refusal(direct(elsewhere.url())).await;
+    assert!(matches!(error, OpenError::Settings { .. }), "{error:?}");
+    for part in ["chat.postgres.direct_url leads to another database", elsewhere.name(), "name the same one"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let nowhere = here.url().replace(here.name(), "nowhere");
+    let (error, text) = refusal(direct(nowhere)).await;
+    assert!(matches!(error, OpenError::NoDatabase { .. }), "{error:?}");
+    assert!(text.contains("nowhere"), "{text}");
+    let left = here.execute("SELECT count(*) FROM pg_class WHERE relname = 'histories'").unwrap();
+    assert_eq!(left, "0", "nothing is made before that is known");
+    PostgresStore::open(direct(here.url())).await.unwrap().close().await.unwrap();
+}
