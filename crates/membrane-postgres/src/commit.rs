@@ -17,9 +17,12 @@ use crate::store::{Call, Shared};
 /// How many sessions' records are kept.
 const MAX_RECORDS: usize = 100_000;
 
-/// How often a change that others are in the way of is tried, and how much longer each pause before the next try is.
+/// How often a change is tried whose connection was lost before anything was done.
 const MAX_TRIES: u32 = 10;
+
+/// How much longer each pause before the next try is, and the longest.
 const BACK_OFF: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a store's changes have in common.
 pub(crate) struct Commits {
@@ -106,12 +109,13 @@ pub(crate) async fn transaction(
             Ok(Err(error)) | Err(error) => error,
         };
         tries += 1;
-        if tries == MAX_TRIES {
+        if is_lost && tries >= MAX_TRIES {
             return Err(error);
         }
-        let pause = BACK_OFF * tries;
+        // Whoever was in the way has got on: each of them is there once, and this one's turn comes.
+        let pause = LONGEST_PAUSE.min(BACK_OFF * tries);
         if Instant::now() + pause >= deadline {
-            return Err(slow());
+            return Err(if is_lost { slow() } else { error });
         }
         tokio::time::sleep(pause).await;
     }

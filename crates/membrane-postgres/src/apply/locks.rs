@@ -206,6 +206,9 @@ const LOCK_ONE: &str = lock_sessions!("id = $1", "FOR NO KEY UPDATE");
 
 const LOCK_NAMED: &str = lock_sessions!("id = ANY($1)", "FOR NO KEY UPDATE");
 
+/// Out of the order of locks, and so only those for whom nobody has to be waited.
+pub(super) const LOCK_LATE: &str = lock_sessions!("id = ANY($1)", "FOR NO KEY UPDATE SKIP LOCKED");
+
 /// The sessions named by $1, those of the runs $2, and those that see the turns at $3, $4.
 macro_rules! lock_found {
     ($strength:literal) => {

@@ -1,20 +1,24 @@
 //! Signals on turns, and the evidence of every session that holds the turn.
 
+use std::borrow::Cow;
+
 use membrane_core::evidence::is_flipped;
 use membrane_core::history::TurnRef;
 use membrane_core::ids::SessionId;
 use membrane_core::turn::Signal;
 use membrane_store::{StoreError, Subject};
 
-use super::record::Dirty;
+use super::locks::LOCK_LATE;
+use super::record::{Dirty, Record};
 use super::tx::Tx;
 use crate::rows::{self, get};
-use crate::value::values;
+use crate::value::{Value, escape, values};
 
 /// Adds a signal; the newest one counts. Gives the sessions that see the turn.
 ///
-/// The sessions that hold the turn were locked when the change began, and the segment after them; who came to hold it in
-/// between was not, and then the change begins again.
+/// The sessions that hold the turn were locked when the change began, and the segment after them. Who came to hold it in
+/// between is locked now, while nobody else can come to hold it; only if somebody has him locked, who may wait for the
+/// segment, the change begins again.
 pub(super) async fn add<'a>(
     tx: &mut Tx<'a>,
     at: TurnRef,
@@ -54,8 +58,15 @@ pub(super) async fn add<'a>(
     let is_changed = !tx.ask(doing, sql, values![at.segment.0, at.position]).await?.is_empty();
     tx.flush();
     let sessions = holders(tx, at).await?;
-    if sessions.iter().any(|session| tx.record(session).is_err()) {
-        return Err(tx.contended());
+    let late = sessions.iter().filter(|session| tx.record(session).is_err());
+    let late: Vec<_> = late.map(|session| Cow::Owned(escape(session.as_str()).into_owned())).collect();
+    if !late.is_empty() {
+        let n_late = late.len();
+        let found = tx.ask("read sessions", LOCK_LATE, [Value::Texts(late)]).await?;
+        if found.len() < n_late {
+            return Err(tx.contended());
+        }
+        tx.add_records(rows::collect("chat_sessions", &found, Record::decode)?);
     }
     if !is_changed {
         return Ok(sessions);

@@ -181,7 +181,7 @@ async fn begin<'a>(
     }
     let mut answers = tx.send().await?;
     if let Some(found) = sessions.and_then(|index| answers.get(index)) {
-        tx.set_records(rows::collect("chat_sessions", found, Record::decode)?);
+        tx.add_records(rows::collect("chat_sessions", found, Record::decode)?);
     }
     if let Some(found) = runs.and_then(|index| answers.get(index)) {
         tx.runs = rows::collect("runs", found, HeldRun::decode)?;

@@ -87,9 +87,9 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Takes in the sessions that were locked for it.
-    pub(super) fn set_records(&mut self, records: Vec<Record>) {
-        self.records = records;
+    /// Takes in sessions that were locked for it.
+    pub(super) fn add_records(&mut self, records: Vec<Record>) {
+        self.records.extend(records);
     }
 
     /// The session's record.

@@ -2,11 +2,13 @@
 #![expect(missing_docs, reason = "a case's name is the sentence that it checks")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use membrane_core::checkpoint::CheckpointKind;
 use membrane_core::ids::SessionId;
 use membrane_core::run::RunEnd;
+use membrane_core::turn::SignalKind;
 use tokio::sync::Barrier;
 
 use super::fixture::{Fixture, LONG_LEASE, append, is_full};
@@ -380,4 +382,38 @@ pub async fn a_dropped_commit_leaves_all_or_nothing(store: Arc<dyn Store>) {
         assert!(others.is_empty() || others.iter().cloned().eq(complete), "half of a change: {said:?}");
         assert!(!answered || said.len() == 6, "what was answered is there: {said:?}");
     }
+}
+
+pub async fn a_signal_on_a_turn_that_is_forked_all_the_time_gets_through(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let parent = f.session(2).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let forkers: Vec<_> = (0..6)
+        .map(|_| {
+            let (f, parent, is_over) = (f.clone(), parent.clone(), Arc::clone(&is_over));
+            tokio::spawn(async move {
+                let mut forks = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    forks.push(f.fork(&parent, 1).await);
+                    // Few at a time: each signal counts in all of them.
+                    if forks.len() > 4 {
+                        f.delete(&forks.remove(0)).await;
+                    }
+                }
+                forks
+            })
+        })
+        .collect();
+    for _ in 0..rounds() / 5 {
+        f.signal(&parent, 0, SignalKind::Negative).await;
+        f.signal(&parent, 0, SignalKind::Positive).await;
+    }
+    f.signal(&parent, 0, SignalKind::Negative).await;
+    is_over.store(true, Ordering::Relaxed);
+    for forker in forkers {
+        for fork in forker.await.unwrap() {
+            assert_eq!(f.get(&fork).await.flipped, 1);
+        }
+    }
+    assert_eq!(f.store.check().await.unwrap(), Vec::<String>::new());
 }
