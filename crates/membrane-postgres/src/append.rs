@@ -3,8 +3,6 @@
 //! All that the rows derive is computed here, by core's rules, before the statement is sent. A session that is not as it was
 //! then gets nothing: its row is not updated, and its turns are not inserted.
 
-use std::borrow::Cow;
-
 use membrane_core::history::{Head, TurnRef};
 use membrane_core::ids::SessionId;
 use membrane_core::time::Timestamp;
@@ -48,8 +46,9 @@ impl Chain {
         record: Record,
         changes: impl Iterator<Item = &'a Prepared>,
         place: usize,
-        rows: &mut Rows<'a>,
+        rows: &mut TurnRows<'a>,
     ) -> Option<Self> {
+        let place = i64::try_from(place).ok()?;
         let head = record.head?;
         let (mut after, mut first, mut now, mut receipts) = (record.clone(), None, None, Vec::new());
         for prepared in changes {
@@ -62,8 +61,7 @@ impl Chain {
             let (Some(turn), Some(end), true) = (turns.first(), after.head, holds(&after, change)) else {
                 break;
             };
-            extend(&mut after, end, turns, measured, &mut rows.turns);
-            rows.places.extend(turns.iter().map(|_| i64::try_from(place).unwrap_or(i64::MAX)));
+            extend(&mut after, end, place, turns, measured, rows);
             after.version += 1;
             after.touch(&change.now.to_string());
             receipts.push(Receipt { sessions: vec![after.stamp()], result: String::new(), replayed: false });
@@ -99,32 +97,18 @@ fn holds(record: &Record, change: &Change) -> bool {
     })
 }
 
-/// The turns of a statement, each with the place of its chain.
-#[derive(Debug, Default)]
-pub(crate) struct Rows<'a> {
-    places: Vec<i64>,
-    turns: TurnRows<'a>,
-}
-
 /// The statement that carries chains out: each only if its session is as expected. Sent twice, it is carried out once.
-pub(crate) fn statement<'a>(chains: &'a [Chain], rows: Rows<'a>) -> Statement<'a> {
+pub(crate) fn statement<'a>(chains: &'a [Chain], rows: TurnRows<'a>) -> Statement<'a> {
     let now = chains.iter().map(|chain| chain.now).max().map_or(0, Timestamp::as_micros);
     let (sql, mut values) = match chains {
-        [chain] if rows.places.len() == 1 => {
+        [chain] if rows.len() == 1 => {
             let mut values = one(chain);
-            values.extend(rows.turns.into_first());
+            values.extend(rows.into_first());
             (ONE, values)
         }
-        _ if chains.len() == rows.places.len() => {
-            let mut values = each(chains);
-            values.extend(rows.turns.into_values());
-            (EACH, values)
-        }
         _ => {
-            let mut values = many(chains);
-            values.push(Value::Ints(rows.places));
-            values.extend(rows.turns.into_values());
-            (MANY, values)
+            let sql = if chains.len() == rows.len() { EACH } else { MANY };
+            (sql, vec![Value::Rows(chains.iter().map(end).collect()), rows.into_value()])
         }
     };
     values.push(Value::from(now));
@@ -224,106 +208,96 @@ const ONE: &str = concat!(
     turn_columns!(),
     ") SELECT $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, \
          $30, $31 FROM moved), \
-     told AS (INSERT INTO events (kind, session_id, version, at) SELECT 'turn.added', $1, version, $32 FROM moved) \
+     told AS (INSERT INTO told_events (kinds, session_ids, versions, at) \
+         SELECT '{turn.added}', ARRAY[$1], ARRAY[version], $32 FROM moved) \
      SELECT 0::BIGINT FROM moved"
 );
 
-fn each(chains: &[Chain]) -> Vec<Value<'_>> {
-    let mut values = texts(chains);
-    values.extend(columns(chains.iter().map(condition)).into_iter().take(3).map(Value::Ints));
-    values
+/// The fields of a `membrane_session_end`.
+macro_rules! end_columns {
+    () => {
+        "session_id, was_state, evidence_json, last_active, was_version, was_flipped, was_turn_count, was_segment, \
+         was_position, is_version, is_turn_count, is_position, is_order_at, is_succeeded, is_failed, is_tool_calls, \
+         is_context_size, is_chars, is_code_blocks"
+    };
 }
 
-/// One turn for each of several sessions. Rows are locked in the order of their ids, as everywhere, before any of them is
-/// updated; what is to be written comes along, so that nothing is joined but sessions by their key.
+/// Whether a session is what a `membrane_session_end` expects.
+macro_rules! is_as_expected {
+    () => {
+        "s.id = i.session_id AND s.state = i.was_state AND s.version = i.was_version \
+             AND s.flipped = i.was_flipped AND s.turn_count = i.was_turn_count \
+             AND s.head_segment_id = i.was_segment AND s.head_position = i.was_position"
+    };
+}
+
+/// A `membrane_session_end`.
+fn end(chain: &Chain) -> Vec<Value<'_>> {
+    let texts = values![
+        chain.before.id.as_str(),
+        chain.before.state.as_str(),
+        chain.after.evidence_json(chain.now),
+        chain.after.last_active.as_str(),
+    ];
+    let ints = condition(chain).into_iter().chain(outcome(chain)).map(Value::from);
+    texts.into_iter().chain(ints).collect()
+}
+
+/// One turn for each of several sessions; what is to be written comes along, so that nothing is joined but sessions.
+///
+/// Rows are locked as they are sent, in the order of their ids, as everywhere.
+/// (PostgreSQL might join them in another order, and somebody else wait crosswise: it then ends one of the two, and what was
+/// a batch is done by transactions.)
 ///
 /// `(SELECT $1)` hides from the planner how long the arrays are. Else a plan for so few rows seems cheaper than the one for
 /// any number, and PostgreSQL plans anew each time, which takes longer than carrying it out.
 const EACH: &str = concat!(
-    "WITH locked AS MATERIALIZED ( \
-         SELECT s.ctid AS at, i.* FROM unnest((SELECT $1), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-             $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31) WITH ORDINALITY AS i (session_id, \
-             was_state, evidence_json, last_active, was_version, was_flipped, was_turn_count, ",
-    turn_columns!(),
-    ", place) JOIN chat_sessions s ON s.id = i.session_id AND s.state = i.was_state AND s.version = i.was_version \
-             AND s.flipped = i.was_flipped AND s.turn_count = i.was_turn_count \
-             AND s.head_segment_id = i.segment_id AND s.head_position = i.position \
-         ORDER BY s.id FOR NO KEY UPDATE OF s), \
-     moved AS ( \
-         UPDATE chat_sessions s SET evidence_json = l.evidence_json, last_active = l.last_active, \
+    "WITH moved AS ( \
+         UPDATE chat_sessions s SET evidence_json = i.evidence_json, last_active = i.last_active, \
              version = s.version + 1, turn_count = s.turn_count + 1, head_position = s.head_position + 1, \
-             last_order_at = l.order_at, sum_succeeded = l.sum_succeeded, sum_failed = l.sum_failed, \
-             sum_tool_calls = l.sum_tool_calls, context_size = l.sum_tokens, sum_chars = l.sum_chars, \
-             sum_code_blocks = l.sum_code_blocks \
-         FROM locked l WHERE s.ctid = l.at RETURNING l.*), \
+             last_order_at = i.order_at, sum_succeeded = i.sum_succeeded, sum_failed = i.sum_failed, \
+             sum_tool_calls = i.sum_tool_calls, context_size = i.sum_tokens, sum_chars = i.sum_chars, \
+             sum_code_blocks = i.sum_code_blocks \
+         FROM unnest((SELECT $1::membrane_session_end[]), $2::membrane_turn_row[]) AS i (",
+    end_columns!(),
+    ", place, ",
+    turn_columns!(),
+    ") WHERE ",
+    is_as_expected!(),
+    " RETURNING i.session_id, i.is_version, i.place, ",
+    turn_columns!("i."),
+    "), \
      added AS (INSERT INTO turns (",
     turn_columns!(),
     ") SELECT ",
     turn_columns!(),
     " FROM moved), \
-     told AS (INSERT INTO events (kind, session_id, version, at) \
-         SELECT 'turn.added', session_id, was_version + 1, $32 FROM moved) \
-     SELECT place - 1 FROM moved"
+     told AS (INSERT INTO told_events (kinds, session_ids, versions, at) \
+         SELECT '{turn.added}', array_agg(session_id), array_agg(is_version), $3 FROM moved HAVING count(*) > 0) \
+     SELECT place FROM moved"
 );
-
-fn evidence(chain: &Chain) -> Cow<'static, str> {
-    Cow::Owned(escape(&chain.after.evidence_json(chain.now)).into_owned())
-}
-
-fn texts(chains: &[Chain]) -> Vec<Value<'_>> {
-    vec![
-        Value::Texts(chains.iter().map(|chain| escape(chain.before.id.as_str())).collect()),
-        Value::Texts(chains.iter().map(|chain| Cow::Borrowed(chain.before.state.as_str())).collect()),
-        Value::Texts(chains.iter().map(|chain| evidence(chain)).collect()),
-        Value::Texts(chains.iter().map(|chain| Cow::Borrowed(chain.after.last_active.as_str())).collect()),
-    ]
-}
-
-fn columns<const N: usize>(rows: impl Iterator<Item = [i64; N]>) -> [Vec<i64>; N] {
-    let mut columns = std::array::from_fn(|_| Vec::new());
-    for row in rows {
-        columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
-    }
-    columns
-}
-
-fn many(chains: &[Chain]) -> Vec<Value<'_>> {
-    let mut values = texts(chains);
-    values.extend(columns(chains.iter().map(condition)).map(Value::Ints));
-    values.extend(columns(chains.iter().map(outcome)).map(Value::Ints));
-    values
-}
 
 /// Any number of turns for each of several sessions.
 const MANY: &str = concat!(
-    "WITH input AS ( \
-         SELECT *, ordinality - 1 AS place FROM unnest((SELECT $1), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
-             $15, $16, $17, $18, $19) WITH ORDINALITY AS input (id, state, evidence_json, last_active, was_version, \
-             was_flipped, was_turn_count, was_segment, was_position, version, turn_count, position, last_order_at, \
-             succeeded, failed, tool_calls, tokens, chars, code_blocks)), \
-     locked AS MATERIALIZED ( \
-         SELECT s.id FROM input i JOIN chat_sessions s ON s.id = i.id AND s.state = i.state \
-             AND s.version = i.was_version AND s.flipped = i.was_flipped AND s.turn_count = i.was_turn_count \
-             AND s.head_segment_id = i.was_segment AND s.head_position = i.was_position \
-         ORDER BY s.id FOR NO KEY UPDATE OF s), \
-     moved AS ( \
+    "WITH moved AS ( \
          UPDATE chat_sessions s SET evidence_json = i.evidence_json, last_active = i.last_active, \
-             version = i.version, turn_count = i.turn_count, head_position = i.position, \
-             last_order_at = i.last_order_at, sum_succeeded = i.succeeded, sum_failed = i.failed, \
-             sum_tool_calls = i.tool_calls, context_size = i.tokens, sum_chars = i.chars, \
-             sum_code_blocks = i.code_blocks \
-         FROM input i JOIN locked USING (id) WHERE s.id = i.id RETURNING i.place), \
+             version = i.is_version, turn_count = i.is_turn_count, head_position = i.is_position, \
+             last_order_at = i.is_order_at, sum_succeeded = i.is_succeeded, sum_failed = i.is_failed, \
+             sum_tool_calls = i.is_tool_calls, context_size = i.is_context_size, sum_chars = i.is_chars, \
+             sum_code_blocks = i.is_code_blocks \
+         FROM unnest((SELECT $1::membrane_session_end[])) WITH ORDINALITY AS i (",
+    end_columns!(),
+    ", ordinality) WHERE ",
+    is_as_expected!(),
+    " RETURNING i.session_id, i.was_version, i.is_version, i.ordinality - 1 AS place), \
      added AS (INSERT INTO turns (",
     turn_columns!(),
     ") SELECT ",
-    turn_columns!(),
-    " FROM unnest((SELECT $20), $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, \
-         $40, $41, $42, $43, $44) AS turns (place, ",
-    turn_columns!(),
-    ") JOIN moved USING (place)), \
-     told AS (INSERT INTO events (kind, session_id, version, at) \
-         SELECT 'turn.added', i.id, each.version, $45 FROM input i JOIN moved USING (place), \
-             generate_series(i.was_version + 1, i.version) AS each (version) \
-         ORDER BY i.place, each.version) \
+    turn_columns!("t."),
+    " FROM unnest((SELECT $2::membrane_turn_row[])) AS t JOIN moved USING (place)), \
+     told AS (INSERT INTO told_events (kinds, session_ids, versions, at) \
+         SELECT '{turn.added}', array_agg(session_id ORDER BY place, each.version), \
+             array_agg(each.version ORDER BY place, each.version), $3 \
+         FROM moved, generate_series(was_version + 1, is_version) AS each (version) HAVING count(*) > 0) \
      SELECT place FROM moved"
 );

@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::append::{self, Chain, Rows};
-use crate::apply::{Prepared, Record};
+use crate::append::{self, Chain};
+use crate::apply::{Prepared, Record, TurnRows};
 use crate::commit::{commit_alone, transaction};
 use crate::db::Statement;
 use crate::error::{Doing, LOST, slow, unavailable};
@@ -55,7 +55,7 @@ struct Desk {
 struct Append {
     session: SessionId,
     n_bytes: usize,
-    prepared: Prepared,
+    prepared: Box<Prepared>,
     reply: oneshot::Sender<Outcome>,
     deadline: Instant,
     call: Call,
@@ -147,6 +147,7 @@ pub(crate) async fn commit(
     let batches = &shared.commits.batches;
     let (reply, answer) = oneshot::channel();
     let n_bytes = n_bytes(&prepared.change);
+    let prepared = Box::new(prepared);
     let append = Append { session, n_bytes, prepared, reply, deadline, call };
     let alone = {
         let mut desk = batches.desk();
@@ -247,6 +248,14 @@ async fn carry_out(shared: &Arc<Shared>, batch: Vec<Append>) {
     }
     // What is left of a group waits for its session again, before all that came later.
     shared.commits.batches.put_back(groups.into_iter().flatten());
+    if answers.len() > 1 {
+        // Whoever is answered now may append again at once, and goes with the next statement if that waits for him: the more
+        // share one, the less each costs the server.
+        for (append, outcome) in answers.drain(..) {
+            append.answer(outcome);
+        }
+        tokio::task::yield_now().await;
+    }
     drop(place);
     for (append, outcome) in answers {
         append.answer(outcome);
@@ -260,7 +269,7 @@ async fn by_transaction(place: Place, append: Append) {
     append.answer(outcome);
 }
 
-/// Appends of the same session together, in order.
+/// Appends of the same session together, in order, and sessions in the order in which they are locked.
 fn by_session(batch: Vec<Append>) -> Vec<VecDeque<Append>> {
     let mut groups: Vec<VecDeque<Append>> = Vec::with_capacity(batch.len());
     let mut places = HashMap::with_capacity(batch.len());
@@ -271,6 +280,9 @@ fn by_session(batch: Vec<Append>) -> Vec<VecDeque<Append>> {
             None => groups.push(VecDeque::from([append])),
         }
     }
+    groups.sort_by(|a, b| {
+        a.front().map(|append| &append.session).cmp(&b.front().map(|append| &append.session))
+    });
     groups
 }
 
@@ -286,12 +298,12 @@ enum Fate {
 
 /// Sends what can be sent on a condition as one statement. Gives each session's fate.
 async fn send(shared: &Shared, groups: &[VecDeque<Append>]) -> Vec<Fate> {
-    let mut rows = Rows::default();
+    let mut rows = TurnRows::default();
     let mut chains = Vec::with_capacity(groups.len());
     let mut is_sent = Vec::with_capacity(groups.len());
     for group in groups {
         let record = group.front().and_then(|append| shared.commits.records.take(&append.session));
-        let changes = || group.iter().map(|append| &append.prepared);
+        let changes = || group.iter().map(|append| &*append.prepared);
         let chain = record.and_then(|record| Chain::of(record, changes(), chains.len(), &mut rows));
         is_sent.push(chain.is_some());
         chains.extend(chain);

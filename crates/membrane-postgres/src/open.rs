@@ -27,8 +27,8 @@ use crate::transfer::{PATIENT, mark};
 use crate::v1;
 use crate::wakeup::Channel;
 
-/// The oldest PostgreSQL that will do: it knows `pg_current_xact_id`.
-pub(crate) const OLDEST: u32 = 13;
+/// The oldest PostgreSQL that will do. Before, an array of a type of the schema's had to come with the type's number.
+pub(crate) const OLDEST: u32 = 14;
 
 /// What no other database has, however it is reached.
 pub(crate) const WHICH: &str = "SELECT pg_postmaster_start_time()::text || ' ' || oid FROM pg_database WHERE datname = current_database()";
@@ -200,10 +200,10 @@ mod tests {
 
     #[test]
     fn versions_are_told_by_their_numbers() {
-        for number in [-1, 0, 90_624, 100_023, 120_022] {
+        for number in [-1, 0, 90_624, 100_023, 130_022] {
             assert!(is_too_old(number), "{number}");
         }
-        for number in [130_000, 150_018, 180_001] {
+        for number in [140_000, 150_018, 180_001] {
             assert!(!is_too_old(number), "{number}");
         }
     }

@@ -27,11 +27,11 @@ const SILENT: &str = "the database server does not take a connection in time; is
 /// The connections of one store.
 pub(crate) struct Pool {
     connections: Connections,
-    connector: Connector,
+    connector: Arc<Connector>,
     is_named: bool,
     timeout: Duration,
     /// What a transaction begins with, where connections have no settings of their own.
-    limits: String,
+    limits: Arc<str>,
     uses: Arc<Uses>,
     /// How long calls waited for a connection.
     waits: Histogram,
@@ -91,10 +91,10 @@ impl Pool {
         let limits = if is_pooled { limits("LOCAL", options) } else { String::new() };
         Ok(Self {
             connections,
-            connector,
+            connector: Arc::new(connector),
             is_named: !is_pooled,
             timeout: options.timeout,
-            limits,
+            limits: limits.into(),
             uses: Uses::new(),
             waits: histogram!(CONNECTION_WAIT_SECONDS),
         })
@@ -166,9 +166,9 @@ impl Pool {
         Conn {
             object: Some(object),
             is_named: self.is_named,
-            limits: self.limits.clone(),
+            limits: Arc::clone(&self.limits),
             deadline,
-            connector: self.connector.clone(),
+            connector: Arc::clone(&self.connector),
             is_broken: AtomicBool::new(true),
             is_at_work: AtomicBool::new(false),
             uses: Arc::clone(&self.uses),
@@ -202,9 +202,9 @@ impl Pool {
 pub(crate) struct Conn {
     object: Option<Object>,
     is_named: bool,
-    limits: String,
+    limits: Arc<str>,
     deadline: Instant,
-    connector: Connector,
+    connector: Arc<Connector>,
     is_broken: AtomicBool,
     is_at_work: AtomicBool,
     uses: Arc<Uses>,
@@ -265,7 +265,7 @@ impl Drop for Conn {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
-        let connector = self.connector.clone();
+        let connector = Arc::clone(&self.connector);
         runtime.spawn(async move {
             let cancel = client.cancel_token();
             let cancelled =

@@ -1,5 +1,4 @@
-//! Events: a row for each, in the transaction of the change that made it. Readers see it once it has a number
-//! (`read/events.rs`).
+//! Events: a row for those of a change, in its transaction. Readers see them once they have numbers (`read/events.rs`).
 
 use std::borrow::Cow;
 
@@ -22,8 +21,7 @@ pub(super) fn keep(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let at = tx.now.as_micros();
     tx.put(
         "keep events",
-        "INSERT INTO events (kind, session_id, version, at) \
-         SELECT kind, session_id, version, $4 FROM unnest($1, $2, $3) AS new (kind, session_id, version)",
+        "INSERT INTO told_events (kinds, session_ids, versions, at) VALUES ($1, $2, $3, $4)",
         [
             Value::Texts(events.iter().map(|event| Cow::Borrowed(event.kind.as_str())).collect()),
             Value::Texts(
@@ -48,7 +46,7 @@ pub(super) fn forget(tx: &mut Tx<'_>, before: Timestamp, keep: u64) {
                  SELECT seq, bool_and(place = 1 OR at < $1 OR newest - seq >= $2) OVER (ORDER BY seq) AS goes FROM ( \
                      SELECT seq, at, row_number() OVER (ORDER BY seq) AS place, \
                          (SELECT max(seq) FROM events) AS newest \
-                     FROM (SELECT seq, at FROM events WHERE seq IS NOT NULL ORDER BY seq LIMIT $3) AS oldest \
+                     FROM (SELECT seq, at FROM events ORDER BY seq LIMIT $3) AS oldest \
                  ) AS placed \
              ) AS judged WHERE goes)",
         values![before.as_micros(), signed(keep), i64::from(FORGET_AT_ONCE) + 1],

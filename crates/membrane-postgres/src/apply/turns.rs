@@ -1,7 +1,5 @@
 //! Appending finished turns.
 
-use std::borrow::Cow;
-
 use membrane_core::history::{Head, Placement, Slice};
 use membrane_core::ids::{HistoryId, SegmentId, SessionId};
 use membrane_core::turn::{Totals, Turn};
@@ -13,7 +11,7 @@ use super::record::{Dirty, Record};
 use super::tx::Tx;
 use crate::read::histories;
 use crate::rows::signed;
-use crate::value::{Value, escape, values};
+use crate::value::{Value, values};
 
 /// What of a turn's row follows from the turn alone.
 #[derive(Debug)]
@@ -29,102 +27,85 @@ impl MeasuredTurn {
     }
 }
 
-/// Rows of turns, column by column.
+/// Rows of turns, each as a `membrane_turn_row`.
 #[derive(Debug, Default)]
-pub(crate) struct TurnRows<'a> {
-    /// Segment, position, order, beginning, end, four of the turn's own and six running totals.
-    ints: [Vec<i64>; 15],
-    observes: Vec<Option<bool>>,
-    ids: Vec<Cow<'a, str>>,
-    statuses: Vec<Cow<'a, str>>,
-    user_linearities: Vec<Cow<'a, str>>,
-    assistant_linearities: Vec<Cow<'a, str>>,
-    tools: Vec<Option<Cow<'a, str>>>,
-    extras: Vec<Option<Cow<'a, str>>>,
-    user_messages: Vec<Cow<'a, str>>,
-    assistant_responses: Vec<Cow<'a, str>>,
-}
+pub(crate) struct TurnRows<'a>(Vec<Vec<Value<'a>>>);
 
-/// The columns of [`TurnRows::into_values`], in its order.
+/// The columns of a row, in order; where there are two of a name, after the name of what they are of.
 macro_rules! turn_columns {
     () => {
-        "segment_id, position, order_at, started_at, completed_at, own_tool_calls, own_tokens, own_chars, \
-         own_code_blocks, sum_succeeded, sum_failed, sum_tool_calls, sum_tokens, sum_chars, sum_code_blocks, \
-         observes, id, status, user_linearity, assistant_linearity, tools_json, extra_json, user_message, \
-         assistant_response"
+        $crate::apply::turn_columns!("")
+    };
+    ($of:literal) => {
+        $crate::apply::turn_columns!($of:
+            "segment_id" "position" "order_at" "started_at" "completed_at"
+            "own_tool_calls" "own_tokens" "own_chars" "own_code_blocks" "sum_succeeded"
+            "sum_failed" "sum_tool_calls" "sum_tokens" "sum_chars" "sum_code_blocks"
+            "observes" "id" "status" "user_linearity" "assistant_linearity"
+            "tools_json" "extra_json" "user_message" "assistant_response"
+        )
+    };
+    ($of:literal: $first:literal $($column:literal)*) => {
+        concat!($of, $first $(, ", ", $of, $column)*)
     };
 }
 pub(crate) use turn_columns;
 
 impl<'a> TurnRows<'a> {
-    pub(crate) fn push(
+    /// Adds the row of a turn, which belongs to a statement's session at this place.
+    fn push(
         &mut self,
+        place: i64,
         at: Head,
         turn: &'a Turn,
         measured: &'a MeasuredTurn,
         placement: &Placement,
     ) {
         let (own, sums) = (placement.own, placement.sums);
-        let ints = [
-            at.segment.0,
-            at.position,
-            placement.order_at.as_micros(),
-            turn.started_at.as_micros(),
-            turn.completed_at.as_micros(),
-            own.tool_calls,
-            own.tokens,
-            own.chars,
-            own.code_blocks,
-            sums.succeeded,
-            sums.failed,
-            sums.tool_calls,
-            sums.tokens,
-            sums.chars,
-            sums.code_blocks,
-        ];
-        self.ints.iter_mut().zip(ints).for_each(|(column, value)| column.push(value));
-        self.observes.push(measured.observes);
-        self.ids.push(escape(turn.id.as_str()));
-        self.statuses.push(Cow::Borrowed(turn.status.as_str()));
-        self.user_linearities.push(Cow::Borrowed(turn.user.linearity.as_str()));
-        self.assistant_linearities.push(Cow::Borrowed(turn.assistant.linearity.as_str()));
-        self.tools.push(measured.text.tools_json.as_deref().map(escape));
-        self.extras.push(measured.text.extra_json.as_deref().map(escape));
-        self.user_messages.push(escape(&turn.user.content));
-        self.assistant_responses.push(escape(&turn.assistant.content));
+        let text = &measured.text;
+        self.0.push(
+            values![
+                place,
+                at.segment.0,
+                at.position,
+                placement.order_at.as_micros(),
+                turn.started_at.as_micros(),
+                turn.completed_at.as_micros(),
+                own.tool_calls,
+                own.tokens,
+                own.chars,
+                own.code_blocks,
+                sums.succeeded,
+                sums.failed,
+                sums.tool_calls,
+                sums.tokens,
+                sums.chars,
+                sums.code_blocks,
+                measured.observes,
+                turn.id.as_str(),
+                turn.status.as_str(),
+                turn.user.linearity.as_str(),
+                turn.assistant.linearity.as_str(),
+                &text.tools_json,
+                &text.extra_json,
+                &turn.user.content,
+                &turn.assistant.content,
+            ]
+            .into(),
+        );
     }
 
-    /// One array per column.
-    pub(crate) fn into_values(self) -> impl Iterator<Item = Value<'a>> {
-        self.ints.into_iter().map(Value::Ints).chain([
-            Value::MaybeBools(self.observes),
-            Value::Texts(self.ids),
-            Value::Texts(self.statuses),
-            Value::Texts(self.user_linearities),
-            Value::Texts(self.assistant_linearities),
-            Value::MaybeTexts(self.tools),
-            Value::MaybeTexts(self.extras),
-            Value::Texts(self.user_messages),
-            Value::Texts(self.assistant_responses),
-        ])
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
-    /// The first row alone, a value per column.
+    pub(crate) fn into_value(self) -> Value<'a> {
+        Value::Rows(self.0)
+    }
+
+    /// The columns of the first row, without its place.
     pub(crate) fn into_first(self) -> impl Iterator<Item = Value<'a>> {
-        fn first<T>(column: Vec<T>) -> Option<T> {
-            column.into_iter().next()
-        }
-        self.ints.into_iter().map(|column| Value::Int(first(column))).chain([
-            Value::Bool(first(self.observes).flatten()),
-            Value::Text(first(self.ids)),
-            Value::Text(first(self.statuses)),
-            Value::Text(first(self.user_linearities)),
-            Value::Text(first(self.assistant_linearities)),
-            Value::Text(first(self.tools).flatten()),
-            Value::Text(first(self.extras).flatten()),
-            Value::Text(first(self.user_messages)),
-            Value::Text(first(self.assistant_responses)),
-        ])
+        self.0.into_iter().next().into_iter().flatten().skip(1)
     }
 }
 
@@ -132,6 +113,7 @@ impl<'a> TurnRows<'a> {
 pub(crate) fn extend<'a>(
     record: &mut Record,
     head: Head,
+    place: i64,
     turns: &'a [Turn],
     measured: &'a [MeasuredTurn],
     rows: &mut TurnRows<'a>,
@@ -140,7 +122,7 @@ pub(crate) fn extend<'a>(
     let mut position = head.position;
     for (turn, measured) in turns.iter().zip(measured) {
         let placement = tip.push_measured(turn.started_at, measured.own);
-        rows.push(Head { position, ..head }, turn, measured, &placement);
+        rows.push(place, Head { position, ..head }, turn, measured, &placement);
         position += 1;
     }
     record.cut.turn_count = tip.turn_count;
@@ -166,10 +148,10 @@ pub(super) async fn append<'a>(
     let now = tx.now_text.clone();
     let record = tx.record(session)?;
     let mut rows = TurnRows::default();
-    extend(record, head, turns, measured, &mut rows);
+    extend(record, head, 0, turns, measured, &mut rows);
     record.touch(&now);
     record.mark(Dirty::All);
-    tx.put("insert a turn", INSERT, rows.into_values().collect::<Vec<_>>());
+    tx.put("insert a turn", INSERT, [rows.into_value()]);
     tx.tally.turns += i64::try_from(turns.len()).unwrap_or(i64::MAX);
     tx.raise(session)
 }
@@ -177,8 +159,9 @@ pub(super) async fn append<'a>(
 const INSERT: &str = concat!(
     "INSERT INTO turns (",
     turn_columns!(),
-    ") SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-     $22, $23, $24)"
+    ") SELECT ",
+    turn_columns!(),
+    " FROM unnest($1::membrane_turn_row[])"
 );
 
 /// Gives a session a new history: its prefix's slices, then a fresh segment of its own.

@@ -135,7 +135,10 @@ async fn tables(db: Db<'_>) -> Check {
     match (found, broken) {
         (Ok(missing), Ok(broken)) if missing.is_empty() && broken.is_empty() => Check::ok(
             NAME,
-            format!("tables, views, functions and indexes of all {} steps are there", MIGRATIONS.len()),
+            format!(
+                "tables, views, functions, types and indexes of all {} steps are there",
+                MIGRATIONS.len()
+            ),
         ),
         (Ok(missing), Ok(broken)) if missing.is_empty() => Check::problem(
             NAME,

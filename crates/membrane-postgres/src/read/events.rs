@@ -1,6 +1,6 @@
 //! What happened, for readers that follow.
 //!
-//! An event gets its number after its commit, from whoever looks next. Numbers are given by one at a time, to all that is
+//! A change tells its events in `told_events`. An event gets its number, and its row in `events`, after its commit, from whoever looks next. Numbers are given by one at a time, to all that is
 //! committed by then: so none comes later before one that was given, however long a transaction stays open.
 
 use membrane_core::event::{Event, EventKind, EventSeq};
@@ -17,18 +17,19 @@ use crate::value::{Value, values};
 pub(crate) const LOCK: &str = "SELECT 1 FROM pg_advisory_xact_lock($1)";
 
 /// Gives numbers to what has none; $1 is true.
-pub(crate) const NUMBER: &str = "UPDATE events e SET seq = new.seq FROM ( \
-         SELECT number, (SELECT max(seq) FROM events) + row_number() OVER (ORDER BY number) AS seq \
-         FROM events WHERE seq IS NULL AND $1 \
-     ) AS new WHERE e.number = new.number";
+pub(crate) const NUMBER: &str = "WITH told AS (DELETE FROM told_events WHERE $1 RETURNING *) \
+     INSERT INTO events (seq, kind, session_id, version, at) \
+     SELECT (SELECT max(seq) FROM events) + row_number() OVER (ORDER BY number, place), coalesce(kind, kinds[1]), \
+         session_id, version, at \
+     FROM told, unnest(kinds, session_ids, versions) WITH ORDINALITY AS each (kind, session_id, version, place)";
 
 /// What [`LOCK`] locks: "mbevents" in ASCII.
 pub(crate) fn lock_key() -> [Value<'static>; 1] {
     values![i64::from_be_bytes(*b"mbevents")]
 }
 
-const BOUNDS: &str = "SELECT (SELECT min(seq) FROM events WHERE seq IS NOT NULL), \
-     (SELECT max(seq) FROM events WHERE seq IS NOT NULL), EXISTS (SELECT 1 FROM events WHERE seq IS NULL AND $1)";
+const BOUNDS: &str = "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events), \
+     (SELECT number FROM told_events WHERE $1 ORDER BY number LIMIT 1) IS NOT NULL";
 
 /// The oldest place and the newest, once all that is committed has a number.
 pub(crate) async fn bounds(db: Db<'_>) -> Result<EventBounds, StoreError> {
@@ -75,7 +76,7 @@ pub(crate) async fn list(
     }
     // With the oldest place once more: some may have been forgotten meanwhile.
     let sql = "SELECT e.seq, e.kind, e.session_id, e.version, e.at, oldest.seq \
-               FROM (SELECT min(seq) AS seq FROM events WHERE seq IS NOT NULL) AS oldest, \
+               FROM (SELECT min(seq) AS seq FROM events) AS oldest, \
                LATERAL (SELECT * FROM events WHERE seq > $1 ORDER BY seq LIMIT $2) AS e ORDER BY e.seq";
     let found = db.query(sql, &values![signed(after.0), i64::from(limit)]).await.doing(doing)?;
     if let Some(row) = found.first() {

@@ -24,8 +24,8 @@ fn hold_commits(database: &Database, session: &SessionId) {
     let sql = format!(
         "CREATE FUNCTION wait_for_lock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
              PERFORM pg_advisory_xact_lock_shared(4711); RETURN NULL; END $$; \
-         CREATE CONSTRAINT TRIGGER held AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
-             WHEN (NEW.session_id = '{}') EXECUTE FUNCTION wait_for_lock()",
+         CREATE CONSTRAINT TRIGGER held AFTER INSERT ON told_events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
+             WHEN ('{}' = ANY (NEW.session_ids)) EXECUTE FUNCTION wait_for_lock()",
         session.as_str()
     );
     database.execute(&sql).unwrap();
