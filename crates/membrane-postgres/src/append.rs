@@ -222,12 +222,14 @@ macro_rules! end_columns {
     };
 }
 
-/// Whether a session is what a `membrane_session_end` expects.
-macro_rules! is_as_expected {
+/// Where the row of a session lies that is what a `membrane_session_end` expects. It is locked then. Being asked for each row
+/// on its own, rows are locked as they were sent.
+macro_rules! locked {
     () => {
-        "s.id = i.session_id AND s.state = i.was_state AND s.version = i.was_version \
-             AND s.flipped = i.was_flipped AND s.turn_count = i.was_turn_count \
-             AND s.head_segment_id = i.was_segment AND s.head_position = i.was_position"
+        ", LATERAL (SELECT c.ctid AS at FROM chat_sessions c WHERE c.id = i.session_id AND c.state = i.was_state \
+             AND c.version = i.was_version AND c.flipped = i.was_flipped AND c.turn_count = i.was_turn_count \
+             AND c.head_segment_id = i.was_segment AND c.head_position = i.was_position FOR NO KEY UPDATE) AS locked \
+         WHERE s.ctid = locked.at"
     };
 }
 
@@ -243,11 +245,8 @@ fn end(chain: &Chain) -> Vec<Value<'_>> {
     texts.into_iter().chain(ints).collect()
 }
 
-/// One turn for each of several sessions; what is to be written comes along, so that nothing is joined but sessions.
-///
-/// Rows are locked as they are sent, in the order of their ids, as everywhere.
-/// (PostgreSQL might join them in another order, and somebody else wait crosswise: it then ends one of the two, and what was
-/// a batch is done by transactions.)
+/// One turn for each of several sessions, which are sent in the order of their ids, in which rows are locked everywhere.
+/// What is to be written comes along, so that nothing is joined but sessions.
 ///
 /// `(SELECT $1)` hides from the planner how long the arrays are. Else a plan for so few rows seems cheaper than the one for
 /// any number, and PostgreSQL plans anew each time, which takes longer than carrying it out.
@@ -262,8 +261,8 @@ const EACH: &str = concat!(
     end_columns!(),
     ", place, ",
     turn_columns!(),
-    ") WHERE ",
-    is_as_expected!(),
+    ")",
+    locked!(),
     " RETURNING i.session_id, i.is_version, i.place, ",
     turn_columns!("i."),
     "), \
@@ -287,8 +286,8 @@ const MANY: &str = concat!(
              sum_code_blocks = i.is_code_blocks \
          FROM unnest((SELECT $1::membrane_session_end[])) WITH ORDINALITY AS i (",
     end_columns!(),
-    ", ordinality) WHERE ",
-    is_as_expected!(),
+    ", ordinality)",
+    locked!(),
     " RETURNING i.session_id, i.was_version, i.is_version, i.ordinality - 1 AS place), \
      added AS (INSERT INTO turns (",
     turn_columns!(),

@@ -19,7 +19,7 @@ use crate::append::{self, Chain};
 use crate::apply::{Prepared, Record, TurnRows};
 use crate::commit::{commit_alone, transaction};
 use crate::db::Statement;
-use crate::error::{Doing, LOST, slow, unavailable};
+use crate::error::{Doing, LOST, is_contention, slow, unavailable};
 use crate::options::PostgresOptions;
 use crate::store::{Call, Shared};
 use crate::tally::Tally;
@@ -49,6 +49,8 @@ struct Desk {
     queue: VecDeque<Append>,
     busy: HashSet<SessionId>,
     n_statements: usize,
+    /// How many were just answered and may come back before others are served.
+    n_answered: usize,
 }
 
 /// An append that waits.
@@ -158,7 +160,7 @@ pub(crate) async fn commit(
             desk.busy.insert(append.session.clone());
             desk.n_statements += 1;
             Some(append)
-        } else if desk.queue.len() >= batches.queue_len {
+        } else if desk.queue.len() >= batches.queue_len + desk.n_answered {
             return Err(unavailable("too many calls are waiting"));
         } else {
             desk.queue.push_back(append);
@@ -187,13 +189,25 @@ struct Place {
     shared: Arc<Shared>,
     sessions: Vec<SessionId>,
     has_statement: bool,
+    n_answered: usize,
 }
 
 impl Place {
+    /// So many may come back while this is still held.
+    fn note_answered(&mut self, n_answered: usize) {
+        self.n_answered = n_answered;
+        self.shared.commits.batches.desk().n_answered += n_answered;
+    }
+
     /// Gives the right to append to one of the sessions to another place.
     fn split_off(&mut self, session: &SessionId) -> Self {
         self.sessions.retain(|held| held != session);
-        Self { shared: Arc::clone(&self.shared), sessions: vec![session.clone()], has_statement: false }
+        Self {
+            shared: Arc::clone(&self.shared),
+            sessions: vec![session.clone()],
+            has_statement: false,
+            n_answered: 0,
+        }
     }
 }
 
@@ -205,6 +219,7 @@ impl Drop for Place {
                 desk.busy.remove(session);
             }
             desk.n_statements -= usize::from(self.has_statement);
+            desk.n_answered -= self.n_answered;
         }
         serve(&self.shared);
     }
@@ -224,7 +239,12 @@ fn serve(shared: &Arc<Shared>) {
 async fn carry_out(shared: &Arc<Shared>, batch: Vec<Append>) {
     let mut groups = by_session(batch);
     let sessions = groups.iter().filter_map(|group| group.front().map(|append| append.session.clone()));
-    let mut place = Place { shared: Arc::clone(shared), sessions: sessions.collect(), has_statement: true };
+    let mut place = Place {
+        shared: Arc::clone(shared),
+        sessions: sessions.collect(),
+        has_statement: true,
+        n_answered: 0,
+    };
     let sent = send(shared, &groups).await;
     let mut answers = Vec::new();
     for (group, fate) in groups.iter_mut().zip(sent) {
@@ -251,6 +271,7 @@ async fn carry_out(shared: &Arc<Shared>, batch: Vec<Append>) {
     if answers.len() > 1 {
         // Whoever is answered now may append again at once, and goes with the next statement if that waits for him: the more
         // share one, the less each costs the server.
+        place.note_answered(answers.len());
         for (append, outcome) in answers.drain(..) {
             append.answer(outcome);
         }
@@ -315,9 +336,16 @@ async fn send(shared: &Shared, groups: &[VecDeque<Append>]) -> Vec<Fate> {
     let statement = append::statement(&chains, rows);
     let sent = send_surely(shared, &chains, &statement, deadline.unwrap_or_else(Instant::now)).await;
     drop(statement);
+    let fail = |chain: &Chain, reason: &Cow<'static, str>| {
+        (0..chain.len()).map(|_| unavailable(reason.clone())).collect()
+    };
     let fates: Vec<Fate> = match sent {
-        Ok(is_done) => {
+        Ok((is_done, was_lost)) => {
             let fate = |(chain, is_done): (Chain, bool)| {
+                if !is_done && was_lost {
+                    // The first time may still be under way, behind somebody's lock.
+                    return Fate::Failed(fail(&chain, &LOST.into()));
+                }
                 if !is_done {
                     return Fate::Left;
                 }
@@ -328,8 +356,7 @@ async fn send(shared: &Shared, groups: &[VecDeque<Append>]) -> Vec<Fate> {
         }
         Err(Trouble::Refused) => chains.iter().map(|_| Fate::Left).collect(),
         Err(Trouble::Unavailable(reason)) => {
-            let fail = |chain: &Chain| (0..chain.len()).map(|_| unavailable(reason.clone())).collect();
-            chains.iter().map(|chain| Fate::Failed(fail(chain))).collect()
+            chains.iter().map(|chain| Fate::Failed(fail(chain, &reason))).collect()
         }
     };
     let mut fates = fates.into_iter();
@@ -347,32 +374,28 @@ enum Trouble {
     Unavailable(Cow<'static, str>),
 }
 
-/// Sends the statement, and again if the connection was lost before it answered: on its condition it is carried out once. Who
-/// is then not as expected may be so because of the first time.
+/// Sends the statement, and again if the connection was lost before it answered: on its condition it is carried out once. Says
+/// for each chain whether it was, and whether the connection was lost: who is then not as expected may be so because of the
+/// first time.
 async fn send_surely(
     shared: &Shared,
     chains: &[Chain],
     statement: &Statement<'_>,
     deadline: Instant,
-) -> Result<Vec<bool>, Trouble> {
+) -> Result<(Vec<bool>, bool), Trouble> {
     let mut was_lost = false;
     loop {
         let lost = match send_once(shared, chains, statement, was_lost, deadline).await {
-            Ok(is_done) if was_lost && is_done.contains(&false) => {
-                // The first time may still be under way, behind somebody's lock.
-                return Err(Trouble::Unavailable(LOST.into()));
-            }
-            Ok(is_done) => return Ok(is_done),
+            Ok(is_done) => return Ok((is_done, was_lost)),
             Err(Sent::Not(StoreError::Unavailable { reason, .. })) if !was_lost => {
                 return Err(Trouble::Unavailable(reason));
             }
-            Err(Sent::Not(_)) if !was_lost => return Err(Trouble::Refused),
             Err(
                 Sent::Maybe(StoreError::Unavailable { reason, .. })
                 | Sent::Not(StoreError::Unavailable { reason, .. }),
             ) => reason,
-            Err(Sent::Maybe(_)) if !was_lost => return Err(Trouble::Refused),
-            Err(Sent::Maybe(_) | Sent::Not(_)) => LOST.into(),
+            Err(_) if !was_lost => return Err(Trouble::Refused),
+            Err(_) => LOST.into(),
         };
         was_lost = true;
         if Instant::now() + PAUSE >= deadline {
@@ -385,6 +408,8 @@ async fn send_surely(
 /// Whether a statement that failed was sent at all.
 enum Sent {
     Not(StoreError),
+    /// The server took it back: others wait for what it locked, and it for them.
+    Refused,
     Maybe(StoreError),
 }
 
@@ -399,15 +424,22 @@ async fn send_once(
     let conn = shared.pool.get_until(deadline).await.map_err(Sent::Not)?;
     let db = conn.db().map_err(Sent::Not)?;
     let committing = shared.counts.committing().await;
+    let mut is_refused = false;
     let work = async {
-        let mut is_done = append::send(db, chains, statement).await.doing(doing)?;
+        let sent = append::send(db, chains, statement).await;
+        is_refused = sent.as_ref().is_err_and(is_contention);
+        let mut is_done = sent.doing(doing)?;
         if was_lost && is_done.contains(&false) {
             let is_there = append::look(db, chains).await.doing(doing)?;
             is_done.iter_mut().zip(is_there).for_each(|(is_done, is_there)| *is_done |= is_there);
         }
         Ok(is_done)
     };
-    let is_done = conn.within(work).await.map_err(Sent::Maybe)?;
+    let is_done = match conn.within(work).await {
+        Ok(is_done) => is_done,
+        Err(_) if is_refused => return Err(Sent::Refused),
+        Err(error) => return Err(Sent::Maybe(error)),
+    };
     let done = || chains.iter().zip(&is_done).filter(|(_, is_done)| **is_done).map(|(chain, _)| chain);
     committing.keep(Tally { sessions: 0, turns: done().map(Chain::n_turns).sum() });
     shared.meters.note_batch(done().map(Chain::len).sum());

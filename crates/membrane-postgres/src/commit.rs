@@ -80,7 +80,7 @@ pub(crate) async fn transaction(
     deadline: Instant,
 ) -> Result<Receipt, StoreError> {
     let commits = &shared.commits;
-    let mut tries = 0;
+    let (mut n_contended, mut n_lost) = (0, 0);
     loop {
         let conn = shared.pool.get_until(deadline).await?;
         let db = conn.db()?;
@@ -108,12 +108,13 @@ pub(crate) async fn transaction(
             Err(error) if !is_lost => return Err(error),
             Ok(Err(error)) | Err(error) => error,
         };
-        tries += 1;
-        if is_lost && tries >= MAX_TRIES {
+        n_lost += u32::from(is_lost);
+        n_contended += u32::from(!is_lost);
+        if n_lost >= MAX_TRIES {
             return Err(error);
         }
         // Whoever was in the way has got on: each of them is there once, and this one's turn comes.
-        let pause = LONGEST_PAUSE.min(BACK_OFF * tries);
+        let pause = LONGEST_PAUSE.min(BACK_OFF * (n_contended + n_lost));
         if Instant::now() + pause >= deadline {
             return Err(if is_lost { slow() } else { error });
         }

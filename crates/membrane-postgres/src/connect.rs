@@ -8,7 +8,7 @@ use std::time::Duration;
 use deadpool_postgres::Connect;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode as DriverSslMode, TargetSessionAttrs};
-use tokio_postgres::{Client, Config, Connection, Error, Socket};
+use tokio_postgres::{Client, Config, Connection, Error, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::OpenError;
@@ -38,6 +38,18 @@ pub(crate) struct Connector {
 pub(crate) struct Link {
     pub(crate) client: Client,
     task: JoinHandle<()>,
+}
+
+impl Link {
+    /// The one value of a question, which is not prepared: whatever the way may lead through.
+    pub(crate) async fn value(&self, sql: &str) -> Result<String, Error> {
+        let answer = self.client.simple_query(sql).await?;
+        let row = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        Ok(row.unwrap_or_default().to_owned())
+    }
 }
 
 impl Drop for Link {

@@ -31,7 +31,8 @@ use crate::wakeup::Channel;
 pub(crate) const OLDEST: u32 = 14;
 
 /// What no other database has, however it is reached.
-pub(crate) const WHICH: &str = "SELECT pg_postmaster_start_time()::text || ' ' || oid FROM pg_database WHERE datname = current_database()";
+pub(crate) const WHICH: &str = "SELECT extract(epoch FROM pg_postmaster_start_time())::text || ' ' || oid \
+     FROM pg_database WHERE datname = current_database()";
 
 /// Connects, and brings the schema up to date.
 pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> {
@@ -43,7 +44,8 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
     let looked = tokio::time::timeout(options.timeout, look(db, pool.connector())).await;
     let schema = looked.map_err(|_| silent(pool.connector(), options.timeout))??;
     if let (Some(direct), true) = (&direct, options.direct_url.is_some()) {
-        refuse_other_way(db, direct).await?;
+        let looked = tokio::time::timeout(options.timeout, refuse_other_way(db, direct)).await;
+        looked.map_err(|_| silent(pool.connector(), options.timeout))??;
     }
     mark::refuse_unfinished(db, pool.connector()).await?;
     let mut upgrade = None;
@@ -122,15 +124,10 @@ pub(crate) async fn connect(pool: &Pool) -> Result<Conn, OpenError> {
 /// Refuses a way past the pooler that leads elsewhere: locks that tell who lives would be where nobody looks for them, and
 /// others would close the turns of this process.
 async fn refuse_other_way(db: Db<'_>, direct: &Connector) -> Result<(), OpenError> {
-    let doing = "ask which database this is";
-    let here: Option<String> = match db.find(WHICH, &[]).await.doing(doing)? {
-        Some(row) => row.try_get(0).doing(doing)?,
-        None => None,
-    };
-    let ask = async {
-        let link = direct.link().await?;
-        link.client.query_one(WHICH, &[]).await?.try_get::<_, Option<String>>(0)
-    };
+    let here =
+        db.find(WHICH, &[]).await.and_then(|row| row.map(|row| row.try_get::<_, String>(0)).transpose());
+    let here = here.doing("ask which database this is")?.unwrap_or_default();
+    let ask = async { direct.link().await?.value(WHICH).await };
     let there = match tokio::time::timeout(direct.timeout(), ask).await {
         Ok(Ok(there)) => there,
         Ok(Err(error)) => return Err(connect_error(direct, error).await),

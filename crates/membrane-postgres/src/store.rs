@@ -21,7 +21,7 @@ use membrane_core::turn::KeptTurn;
 use membrane_store::events::{EventBell, makes_events};
 use membrane_store::{
     Change, EventBounds, EventPage, LocatedThread, LocatedTurns, OldRow, Receipt, Store, StoreError,
-    StoreGauges, StoreStats, StoredTurn, Thread,
+    StoreGauges, StoreStats, StoredTurn, Thread, Write,
 };
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
@@ -121,6 +121,12 @@ impl Shared {
         let conn = self.pool.get().await?;
         conn.within(read::events::bounds(conn.db()?)).await
     }
+
+    /// Gives numbers to all events, however many nobody has followed.
+    async fn number_events(&self) -> Result<(), StoreError> {
+        let conn = self.pool.get().await?;
+        conn.at_leisure(read::events::bounds(conn.db()?)).await.map(|_| ())
+    }
 }
 
 impl fmt::Debug for PostgresStore {
@@ -177,6 +183,9 @@ impl Store for PostgresStore {
     async fn commit(&self, change: Change) -> Result<Receipt, StoreError> {
         let call = self.shared.enter()?;
         let tells = makes_events(&change);
+        if change.writes.iter().any(|write| matches!(write, Write::ForgetEvents { .. })) {
+            self.shared.number_events().await?;
+        }
         let done = self.shared.meters.save(commit::commit(&self.shared, call, change)).await;
         if tells && done.is_ok() {
             self.shared.ring();

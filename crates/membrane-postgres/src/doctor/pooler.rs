@@ -4,7 +4,7 @@
 //! connection that was just used, the next statement is answered by another one.
 
 use membrane_store::doctor::Check;
-use tokio_postgres::{Client, Error, SimpleQueryMessage};
+use tokio_postgres::Error;
 
 use crate::connect::Connector;
 use crate::error::{OpenError, whole};
@@ -95,10 +95,10 @@ async fn within<T>(connector: &Connector, work: impl Future<Output = Result<T, E
 async fn moves(connector: &Connector) -> Result<bool, Error> {
     let (one, other) = (connector.link().await?, connector.link().await?);
     for _ in 0..N_TRIES {
-        let before = value(&one.client, "SELECT pg_backend_pid()").await?;
+        let before = one.value("SELECT pg_backend_pid()").await?;
         other.client.batch_execute("BEGIN").await?;
-        let taken = value(&other.client, "SELECT pg_backend_pid()").await;
-        let after = value(&one.client, "SELECT pg_backend_pid()").await;
+        let taken = other.value("SELECT pg_backend_pid()").await;
+        let after = one.value("SELECT pg_backend_pid()").await;
         other.client.batch_execute("ROLLBACK").await?;
         let (taken, after) = (taken?, after?);
         if taken == before || after != before {
@@ -110,15 +110,5 @@ async fn moves(connector: &Connector) -> Result<bool, Error> {
 
 /// What no other database has.
 async fn identity(connector: &Connector) -> Result<String, Error> {
-    value(&connector.link().await?.client, open::WHICH).await
-}
-
-/// The one value of a question, which is not prepared.
-async fn value(client: &Client, sql: &str) -> Result<String, Error> {
-    let answer = client.simple_query(sql).await?;
-    let row = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
-    Ok(row.unwrap_or_default().to_owned())
+    connector.link().await?.value(open::WHICH).await
 }

@@ -65,7 +65,7 @@ pub(super) async fn autovacuum(db: Db<'_>) -> Result<Vec<Check>, StoreError> {
         );
     }
     let sql = "SELECT relname::text, n_dead_tup::int8, n_live_tup::int8 FROM pg_stat_user_tables \
-               WHERE schemaname = current_schema()::text AND relname = ANY ($1) \
+               WHERE schemaname = current_schema()::text AND relname = ANY ($1) AND relname <> 'told_events' \
                AND n_dead_tup > 10000 AND n_dead_tup > 2 * n_live_tup ORDER BY n_dead_tup DESC LIMIT 1";
     if let Some(row) = db.find(sql, &values![migrations::tables()]).await.doing(doing)? {
         let table: String = row.try_get(0).doing(doing)?;

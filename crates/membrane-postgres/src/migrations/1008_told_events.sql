@@ -2,6 +2,8 @@
 --
 -- Before, each event had a row of its own in events from the first, with three indexes, and was written once more when it
 -- got its number: a seventh of what an append cost. Now whoever gives numbers moves it there.
+-- What an older server has under way is waited for.
+LOCK TABLE events IN ACCESS EXCLUSIVE MODE;
 CREATE TABLE told_events (
     number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- One for each, or one for all.

@@ -16,8 +16,9 @@ use crate::value::{Value, values};
 /// Lets those who give numbers come one after the other.
 pub(crate) const LOCK: &str = "SELECT 1 FROM pg_advisory_xact_lock($1)";
 
-/// Gives numbers to what has none; $1 is true.
-pub(crate) const NUMBER: &str = "WITH told AS (DELETE FROM told_events WHERE $1 RETURNING *) \
+/// Gives numbers to the oldest that have none, those of so many statements; $1 is true.
+pub(crate) const NUMBER: &str = "WITH told AS (DELETE FROM told_events WHERE number IN \
+         (SELECT number FROM told_events WHERE $1 ORDER BY number LIMIT 200) RETURNING *) \
      INSERT INTO events (seq, kind, session_id, version, at) \
      SELECT (SELECT max(seq) FROM events) + row_number() OVER (ORDER BY number, place), coalesce(kind, kinds[1]), \
          session_id, version, at \
@@ -33,12 +34,14 @@ const BOUNDS: &str = "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FRO
 
 /// The oldest place and the newest, once all that is committed has a number.
 pub(crate) async fn bounds(db: Db<'_>) -> Result<EventBounds, StoreError> {
-    let (found, has_unnumbered) = look(db).await?;
-    if !has_unnumbered {
-        return Ok(found);
+    loop {
+        let (found, has_unnumbered) = look(db).await?;
+        if !has_unnumbered {
+            return Ok(found);
+        }
+        // What was given numbers stays so: whoever has no time for all goes on from there.
+        number(db).await?;
     }
-    number(db).await?;
-    Ok(look(db).await?.0)
 }
 
 async fn look(db: Db<'_>) -> Result<(EventBounds, bool), StoreError> {

@@ -110,5 +110,9 @@ async fn a_way_past_the_pooler_that_leads_elsewhere_is_refused() {
     assert!(text.contains("nowhere"), "{text}");
     let left = here.execute("SELECT count(*) FROM pg_class WHERE relname = 'histories'").unwrap();
     assert_eq!(left, "0", "nothing is made before that is known");
-    PostgresStore::open(direct(here.url())).await.unwrap().close().await.unwrap();
+    // The same, however it tells the time.
+    let elsewhen = format!("{}?options=-c%20timezone%3DAsia/Tokyo%20-c%20datestyle%3DGerman", here.url());
+    for url in [here.url(), elsewhen] {
+        PostgresStore::open(direct(url)).await.unwrap().close().await.unwrap();
+    }
 }

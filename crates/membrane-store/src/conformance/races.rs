@@ -417,3 +417,44 @@ pub async fn a_signal_on_a_turn_that_is_forked_all_the_time_gets_through(store: 
     }
     assert_eq!(f.store.check().await.unwrap(), Vec::<String>::new());
 }
+
+pub async fn appends_to_forks_beside_signals_on_their_turn_are_each_there_once(store: Arc<dyn Store>) {
+    let f = Fixture::new(store);
+    let parent = f.session(1).await;
+    let mut forks = Vec::new();
+    for _ in 0..24 {
+        forks.push(f.fork(&parent, 1).await);
+    }
+    let is_over = Arc::new(AtomicBool::new(false));
+    // Each signal locks all of the forks, and writes them.
+    let signals = {
+        let (f, parent, is_over) = (f.clone(), parent.clone(), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            while !is_over.load(Ordering::Relaxed) {
+                f.signal(&parent, 0, SignalKind::Negative).await;
+                f.signal(&parent, 0, SignalKind::Positive).await;
+            }
+        })
+    };
+    let appends: Vec<_> = forks
+        .iter()
+        .map(|fork| {
+            let (f, fork) = (f.clone(), fork.clone());
+            tokio::spawn(async move {
+                for number in 0..rounds() {
+                    f.say(&fork, &number.to_string()).await;
+                }
+            })
+        })
+        .collect();
+    for append in appends {
+        append.await.unwrap();
+    }
+    is_over.store(true, Ordering::Relaxed);
+    signals.await.unwrap();
+    let all: Vec<_> = (0..rounds()).map(|number| number.to_string()).collect();
+    for fork in &forks {
+        assert_eq!(f.said(fork).await[1..], all);
+    }
+    assert_eq!(f.store.check().await.unwrap(), Vec::<String>::new());
+}

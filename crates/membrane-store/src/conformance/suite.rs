@@ -256,6 +256,7 @@ macro_rules! conformance_tests {
             one_key_sent_many_times_at_once_is_done_once
             forks_beside_appends_in_place_are_never_refused
             a_signal_on_a_turn_that_is_forked_all_the_time_gets_through
+            appends_to_forks_beside_signals_on_their_turn_are_each_there_once
             moves_of_one_version_at_once_leave_one_checkpoint
             readers_see_whole_changes_only
             a_dropped_commit_leaves_all_or_nothing
