@@ -158,6 +158,10 @@ pub(crate) fn open_error(path: &Path, doing: &'static str, error: rusqlite::Erro
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
             OpenError::Damaged { path: path.to_owned(), problem: error.to_string() }
         }
+        // It ends before a page that its header, or the log beside it, says is there.
+        _ if is(&error, rusqlite::ffi::SQLITE_IOERR_SHORT_READ) => {
+            OpenError::Damaged { path: path.to_owned(), problem: error.to_string() }
+        }
         _ => store_error(doing, error).into(),
     }
 }
@@ -168,7 +172,7 @@ pub(crate) fn store_error(doing: &'static str, error: rusqlite::Error) -> StoreE
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => held(),
         Some(ErrorCode::DiskFull) => StoreError::StorageFull,
         // No room for the index of the write-ahead log, which SQLite reports in this way.
-        _ if is_full_index(&error) => StoreError::StorageFull,
+        _ if is(&error, rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => StoreError::StorageFull,
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             StoreError::inconsistent(FILE, "-", error)
         }
@@ -176,8 +180,8 @@ pub(crate) fn store_error(doing: &'static str, error: rusqlite::Error) -> StoreE
     }
 }
 
-fn is_full_index(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|failure| failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+fn is(error: &rusqlite::Error, extended_code: std::ffi::c_int) -> bool {
+    error.sqlite_error().is_some_and(|failure| failure.extended_code == extended_code)
 }
 
 /// Another process holds the database for longer than the configured time.
