@@ -1,7 +1,8 @@
 //! What happened, for readers that follow.
 //!
-//! A change tells its events in `told_events`. An event gets its number, and its row in `events`, after its commit, from whoever looks next. Numbers are given by one at a time, to all that is
-//! committed by then: so none comes later before one that was given, however long a transaction stays open.
+//! A change tells its events in `told_events`. An event gets its number, and its row in `events`, after its commit, from
+//! whoever looks next. Numbers are given by one at a time, to the oldest of all that is committed by then: so none comes later
+//! before one that was given, however long a transaction stays open.
 
 use membrane_core::event::{Event, EventKind, EventSeq};
 use membrane_core::ids::SessionId;
