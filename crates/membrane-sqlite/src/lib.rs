@@ -19,6 +19,7 @@ mod error;
 pub mod export;
 mod facts;
 mod instances;
+mod integrity;
 pub mod migrations;
 mod options;
 mod pace;

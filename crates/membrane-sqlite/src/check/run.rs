@@ -11,6 +11,7 @@ use super::rows;
 use super::schema::SchemaState;
 use crate::connection::open_to_look;
 use crate::error::{Doing, OpenError, open_error, store_error};
+use crate::integrity::{Depth, find_damage};
 use crate::options::SqliteOptions;
 use crate::read::stats;
 use crate::transfer::mark;
@@ -95,10 +96,8 @@ pub(crate) fn check_conn(conn: &Connection) -> Result<CheckReport, StoreError> {
 /// The same, with the schema as it was read.
 pub(crate) fn check_with(conn: &Connection, state: &SchemaState) -> Result<CheckReport, StoreError> {
     let mut report = CheckReport::default();
-    let integrity = collect(conn, "PRAGMA integrity_check", &mut |name| {
-        if name != "ok" {
-            report.findings.extend(name.lines().map(file_finding));
-        }
+    let integrity = find_damage(conn, Depth::Whole, &mut |found| {
+        report.findings.extend(found.lines().map(file_finding));
     });
     settle(&mut report, Theme::File, integrity)?;
     for line in state.findings() {

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::verdict::Check;
 use crate::check::check_conn;
+use crate::integrity::{Depth, find_damage};
 
 /// How far a clock may be ahead before it is told.
 const TOLERANCE_MICROS: i64 = 5 * 60 * 1_000_000;
@@ -15,15 +16,15 @@ const MAX_SHOWN: usize = 3;
 /// SQLite's own check: the quick one, or the whole one.
 pub(super) fn pages(conn: &Connection, deep: bool) -> Check {
     const NAME: &str = "pages";
-    let sql = if deep { "PRAGMA integrity_check(20)" } else { "PRAGMA quick_check(20)" };
-    let found: rusqlite::Result<Vec<String>> =
-        conn.prepare(sql).and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect());
+    let mut lines = Vec::new();
+    let depth = if deep { Depth::Whole } else { Depth::Pages };
+    let looked = find_damage(conn, depth, &mut |line| lines.push(line));
     let remedy = "stop the server; bring back a backup: membrane restore FILE; if there is none: membrane check --repair";
-    match found {
-        Ok(lines) if lines == ["ok"] => {
+    match looked {
+        Ok(()) if lines.is_empty() => {
             Check::ok(NAME, if deep { "every page and index is sound" } else { "every page is sound" })
         }
-        Ok(lines) => {
+        Ok(()) => {
             let shown: Vec<&str> = lines.iter().map(String::as_str).take(MAX_SHOWN).collect();
             Check::problem(
                 NAME,

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::ExportError;
 use crate::error::Doing;
+use crate::integrity::{Depth, find_damage};
 use crate::rows::signed;
 
 /// How many rows were written.
@@ -36,8 +37,9 @@ pub(super) fn verify(path: &Path, out: &Path, written: Written) -> Result<(), Ex
 fn look(path: &Path, written: Written) -> rusqlite::Result<Option<String>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
-    let said: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if said != "ok" {
+    let mut said = Vec::new();
+    find_damage(&conn, Depth::Whole, &mut |line| said.push(line))?;
+    if let Some(said) = said.first() {
         return Ok(Some(format!("the integrity check says {said:?}")));
     }
     let mut foreign_keys = conn.prepare("PRAGMA foreign_key_check")?;

@@ -13,6 +13,7 @@ use rusqlite::backup::{Backup, StepResult};
 use super::report::RepairError;
 use crate::backup::{BackupError, copy_verified};
 use crate::connection::real_path;
+use crate::integrity::{Depth, find_damage};
 
 /// How many pages are copied between two looks.
 const PAGES: i32 = 4096;
@@ -132,7 +133,8 @@ fn describe(conn: &Connection) -> Result<Vec<String>, String> {
             let rows = statement.query_map([], |row| row.get(0))?;
             rows.collect()
         };
-        let mut lines = all("PRAGMA integrity_check")?;
+        let mut lines = Vec::new();
+        find_damage(conn, Depth::Whole, &mut |line| lines.push(line))?;
         lines.extend(all("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY rowid")?);
         for table in all("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid")? {
             let sql = format!("SELECT count(*) || ' rows' FROM \"{}\"", table.replace('"', "\"\""));

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use super::run::Log;
 use crate::check::SchemaState;
 use crate::error::Doing;
+use crate::integrity::{Depth, find_damage};
 
 /// Tables that can be made again empty: the content of the first follows from others, who followed the second is told
 /// to start over, and who is in the third says so again before long.
@@ -31,13 +32,10 @@ pub(super) fn repair(conn: &Connection, log: &mut Log) -> Result<(), StoreError>
             log.done.push(format!("{} {}: made as it should be", object.kind, object.name));
         }
     }
-    let broken: Vec<String> = {
-        let mut statement = conn.prepare("PRAGMA integrity_check").doing(doing)?;
-        let rows = statement.query_map([], |row| row.get(0)).doing(doing)?;
-        // A file that cannot be read to its end is told by the checks.
-        rows.map_while(Result::ok).collect()
-    };
-    if broken.iter().any(|line| line.contains("index")) && attempt(conn, "REINDEX")? {
+    let mut is_index_broken = false;
+    // A file that cannot be read to its end is told by the checks.
+    drop(find_damage(conn, Depth::Whole, &mut |line| is_index_broken |= line.contains("index")));
+    if is_index_broken && attempt(conn, "REINDEX")? {
         log.done.push("indexes: put in order again".to_owned());
     }
     Ok(())
