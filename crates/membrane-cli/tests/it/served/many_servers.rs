@@ -23,6 +23,10 @@ const N_CLIENTS: usize = 32;
 const N_TALKERS: usize = 4;
 const N_LONG: usize = 60;
 
+/// How long all is well between two disturbances. A database that starts takes its clients longer to come back to.
+const PEACE: Duration = Duration::from_millis(100);
+const PEACE_AFTER_A_START: Duration = Duration::from_secs(1);
+
 fn serving(database: &Database) -> Serving {
     serving_at(&database.url())
 }
@@ -171,6 +175,7 @@ fn judge(client: Client, told: &[(String, Vec<Value>)]) -> usize {
 fn campaign(
     fleet: &Fleet,
     at_least: usize,
+    peace: Duration,
     disturb: impl Fn(usize) + Sync,
 ) -> (Vec<(String, Vec<Value>)>, usize) {
     let n_messages = n_messages();
@@ -180,13 +185,14 @@ fn campaign(
         let turns = (0..n_messages).map(say).collect::<Vec<_>>();
         (id, turns)
     };
-    disturbed(N_CLIENTS, at_least, disturb, talk)
+    disturbed(N_CLIENTS, at_least, peace, disturb, talk)
 }
 
 /// Clients talk, each in a session of its own, while `disturb` is repeated, at least so often.
 fn disturbed(
     n_clients: usize,
     at_least: usize,
+    peace: Duration,
     disturb: impl Fn(usize) + Sync,
     talk: impl Fn(usize) -> (String, Vec<Value>) + Sync,
 ) -> (Vec<(String, Vec<Value>)>, usize) {
@@ -197,7 +203,7 @@ fn disturbed(
             while number < at_least || !is_over.load(Ordering::Acquire) {
                 disturb(number);
                 number += 1;
-                thread::sleep(Duration::from_millis(100));
+                thread::sleep(peace);
             }
             number
         });
@@ -223,7 +229,7 @@ fn disturbed(
 fn three_servers_that_are_killed_in_turn_lose_and_double_nothing() {
     let database = Postgres::shared().unwrap().create_database().unwrap();
     let fleet = Fleet::start(serving(&database));
-    let (told, n_kills) = campaign(&fleet, 3, |number| fleet.kill_and_start_again(number % N_SERVERS));
+    let (told, n_kills) = campaign(&fleet, 3, PEACE, |number| fleet.kill_and_start_again(number % N_SERVERS));
     let n_turns = judge(fleet.client(), &told);
     assert_eq!(n_turns, N_CLIENTS * n_messages());
     println!(
@@ -248,7 +254,8 @@ fn three_servers_behind_a_pooler_lose_and_double_nothing_when_they_are_killed() 
             serving = serving.with_text("chat.postgres.direct_url", &database.url());
         }
         let fleet = Fleet::start(serving);
-        let (told, n_kills) = campaign(&fleet, 3, |number| fleet.kill_and_start_again(number % N_SERVERS));
+        let (told, n_kills) =
+            campaign(&fleet, 3, PEACE, |number| fleet.kill_and_start_again(number % N_SERVERS));
         let n_turns = judge(fleet.client(), &told);
         assert_eq!(n_turns, N_CLIENTS * n_messages());
         println!(
@@ -265,7 +272,8 @@ fn a_database_that_starts_again_in_the_middle_loses_and_doubles_nothing() {
     let database = cluster.create_database().unwrap();
     let fleet = Fleet::start(serving(&database));
     let cluster = Mutex::new(&mut cluster);
-    let (told, n_restarts) = campaign(&fleet, 2, |_| cluster.lock().unwrap().restart().unwrap());
+    let (told, n_restarts) =
+        campaign(&fleet, 5, PEACE_AFTER_A_START, |_| cluster.lock().unwrap().restart().unwrap());
     let n_turns = judge(fleet.client(), &told);
     assert_eq!(n_turns, N_CLIENTS * n_messages());
     println!(
@@ -309,7 +317,7 @@ fn a_shared_cache_that_is_emptied_stands_still_and_goes_away_changes_nothing_tha
         }
         (id, told)
     };
-    let (told, n_disturbed) = disturbed(N_TALKERS, 10, disturb, talk);
+    let (told, n_disturbed) = disturbed(N_TALKERS, 10, PEACE, disturb, talk);
     let n_turns = judge(fleet.client(), &told);
     assert_eq!(n_turns, N_TALKERS * N_LONG);
     println!(
