@@ -44,6 +44,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1006, name: "slots", sql: include_str!("migrations/1006_slots.sql") },
     Migration { version: 1007, name: "rows", sql: include_str!("migrations/1007_rows.sql") },
     Migration { version: 1008, name: "told events", sql: include_str!("migrations/1008_told_events.sql") },
+    Migration { version: 1009, name: "one for each", sql: include_str!("migrations/1009_one_for_each.sql") },
 ];
 
 /// Whether a step is in a database.

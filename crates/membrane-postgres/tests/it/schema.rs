@@ -98,6 +98,35 @@ async fn a_keep_that_is_newer_or_was_edited_is_refused() {
 }
 
 #[tokio::test]
+async fn what_another_program_tells_wrongly_is_refused_and_stops_nobody() {
+    let database = database();
+    let f = Fixture::new(Arc::new(open(database.url()).await));
+    let id = f.create().await;
+    let insert = |kinds: &str, sessions: &str, versions: &str| {
+        database.execute(&format!(
+            "INSERT INTO told_events (kinds, session_ids, versions, at) \
+             VALUES ('{kinds}', '{sessions}', '{versions}', 0) RETURNING 'told'"
+        ))
+    };
+    for (kinds, sessions, versions) in [
+        ("{turn.added}", "{a,b}", "{1}"),
+        ("{turn.added}", "{a}", "{1,2}"),
+        ("{turn.added,turn.added}", "{a}", "{1}"),
+        ("{}", "{}", "{}"),
+        ("{}", "{a}", "{1}"),
+        ("{NULL}", "{a}", "{1}"),
+        ("{turn.added}", "{NULL}", "{1}"),
+        ("{turn.added}", "{a}", "{NULL}"),
+    ] {
+        insert(kinds, sessions, versions).unwrap_err();
+    }
+    let before = f.store.event_bounds().await.unwrap().newest;
+    f.append(&id, 1).await;
+    assert_eq!(insert("{turn.added}", "{a,b}", "{1,2}").unwrap(), "told");
+    assert_eq!(f.store.event_bounds().await.unwrap().newest.0, before.0 + 3);
+}
+
+#[tokio::test]
 async fn no_index_of_sessions_holds_what_every_append_changes() {
     let database = database();
     let store = open(database.url()).await;
