@@ -1,7 +1,8 @@
-//! Connections: how many there may be, how many there are, how many servers will want; and which servers live.
+//! Connections: how many there may be, how many there are, how many servers will want; which servers live, and which leads.
 
 use std::collections::HashSet;
 
+use membrane_core::role::Role;
 use membrane_store::StoreError;
 use membrane_store::doctor::Check;
 use tokio_postgres::Error;
@@ -11,6 +12,7 @@ use crate::db::Db;
 use crate::error::Doing;
 use crate::instances::read_keys;
 use crate::options::PostgresOptions;
+use crate::read::leaders;
 use crate::value::unescape;
 
 const DOING: &str = "look at the connections";
@@ -105,4 +107,14 @@ pub(super) async fn servers(db: Db<'_>, options: &PostgresOptions) -> Result<Vec
         checks.push(Check::note(NAME, found).with_remedy(remedy));
     }
     Ok(checks)
+}
+
+/// Which server does the work that one does for all.
+pub(super) async fn leader(db: Db<'_>) -> Result<Vec<Check>, StoreError> {
+    let role = Role::Sweeper;
+    let found = match leaders::find(db, role).await? {
+        Some(leader) => format!("{leader} is the {role}: it forgets what has had its time"),
+        None => format!("nobody is the {role} for now; a server that lives becomes it by itself"),
+    };
+    Ok(vec![Check::ok("leader", found)])
 }

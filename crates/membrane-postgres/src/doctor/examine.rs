@@ -115,6 +115,7 @@ async fn look_inside(
         theme!(pool, found, "rights", |db| schema::rights(db, pool.connector()));
         theme!(pool, found, "sessions", |db| content::sessions(db, question.clock.now()));
         theme!(pool, found, "servers", |db| connections::servers(db, options));
+        theme!(pool, found, "leader", |db| connections::leader(db));
     }
     let conn = pool.get().await?;
     match conn.within(async { locks::look(conn.db()?).await }).await {

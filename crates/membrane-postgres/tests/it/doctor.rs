@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use membrane_core::ids::InstanceId;
+use membrane_core::role::Role;
 use membrane_core::time::{Clock, ManualClock, SystemClock};
 use membrane_postgres::doctor::{Check, Examination, Question, SessionTrace, Status, examine, trace_session};
 use membrane_postgres::{Pooler, PostgresOptions, SslMode};
-use membrane_store::Store;
 use membrane_store::conformance::fixture::Fixture;
+use membrane_store::{Store, Write};
 use membrane_testservers::{Database, PgBouncer, PoolMode, Postgres, PostgresOptions as ServerOptions};
 
 use crate::keep::{database, impatient, open, options};
@@ -52,7 +54,10 @@ async fn a_sound_database_has_no_problem_and_stays_as_it_is() {
     let store = open(database.url()).await;
     let f = Fixture::new(std::sync::Arc::new(store));
     let id = f.session(3).await;
-    f.store.hold_instance(&membrane_core::ids::InstanceId::from_stored("one")).await.unwrap();
+    let instance = InstanceId::from_stored("one");
+    f.store.hold_instance(&instance).await.unwrap();
+    let lease_for = Duration::from_secs(3600);
+    f.write(Write::TakeLead { role: Role::Sweeper, instance, lease_for, dead_leader: None }).await;
     // Each transaction that writes takes a number.
     let next = "SELECT pg_snapshot_xmax(pg_current_snapshot())";
     let before = database.execute(next).unwrap();
@@ -76,6 +81,7 @@ async fn a_sound_database_has_no_problem_and_stays_as_it_is() {
             "rights",
             "sessions",
             "servers",
+            "leader",
             "locks",
             "connections",
             "space",
@@ -93,7 +99,7 @@ async fn a_sound_database_has_no_problem_and_stays_as_it_is() {
         &said,
         &["PostgreSQL ", "sessions: 1, turns: 3", "one server lives: one", "of 300 are used", "nobody waits"],
     );
-    says(&said, &["on the disk", "no row contradicts", "takes", "UTF8"]);
+    says(&said, &["one is the sweeper", "on the disk", "no row contradicts", "takes", "UTF8"]);
     assert_eq!((found.session, found.is_locked), (Some(SessionTrace::Here(3)), false));
     f.store.close().await.unwrap();
 }
