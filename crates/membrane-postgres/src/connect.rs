@@ -18,6 +18,9 @@ use crate::tls;
 /// The port that a URL without one means.
 const DEFAULT_PORT: u16 = 5432;
 
+/// What names the database.
+const NAMED: &str = "--database-url";
+
 /// How often a peer that keeps silent is asked before it counts as gone.
 const KEEPALIVE_RETRIES: u32 = 3;
 
@@ -32,6 +35,8 @@ pub(crate) struct Connector {
     greeting: String,
     connect_timeout: Duration,
     is_verified: bool,
+    /// What names the server.
+    setting: &'static str,
 }
 
 /// A client, and what drives it.
@@ -62,19 +67,24 @@ impl Connector {
     /// For the connections of the pool.
     pub(crate) fn new(options: &PostgresOptions) -> Result<Self, OpenError> {
         let is_pooled = options.pooler == Pooler::Transaction;
-        Self::to(&options.url, is_pooled, options)
+        Self::to(&options.url, NAMED, is_pooled, options)
     }
 
     /// For connections that hold what belongs to a session; `None` if there is no way past the pooler.
     pub(crate) fn direct(options: &PostgresOptions) -> Result<Option<Self>, OpenError> {
         match (&options.direct_url, options.pooler) {
-            (Some(url), _) => Self::to(url, false, options).map(Some),
-            (None, Pooler::None) => Self::to(&options.url, false, options).map(Some),
+            (Some(url), _) => Self::to(url, "chat.postgres.direct_url", false, options).map(Some),
+            (None, Pooler::None) => Self::to(&options.url, NAMED, false, options).map(Some),
             (None, Pooler::Transaction) => Ok(None),
         }
     }
 
-    fn to(url: &str, is_pooled: bool, options: &PostgresOptions) -> Result<Self, OpenError> {
+    fn to(
+        url: &str,
+        setting: &'static str,
+        is_pooled: bool,
+        options: &PostgresOptions,
+    ) -> Result<Self, OpenError> {
         let mut config = Config::from_str(url).map_err(|error| unreadable(&error))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             config.host("localhost");
@@ -115,7 +125,7 @@ impl Connector {
             SslMode::Require => options.ssl_root_cert.is_some(),
             SslMode::VerifyCa | SslMode::VerifyFull => true,
         };
-        Ok(Self { config, tls, greeting, connect_timeout: options.connect_timeout, is_verified })
+        Ok(Self { config, tls, greeting, connect_timeout: options.connect_timeout, is_verified, setting })
     }
 
     /// A connection that nobody keeps; whoever has it drives it.
@@ -150,6 +160,11 @@ impl Connector {
     /// How long making a connection may take in all.
     pub(crate) fn timeout(&self) -> Duration {
         self.connect_timeout
+    }
+
+    /// What names the server, for who has to name another.
+    pub(crate) fn setting(&self) -> &'static str {
+        self.setting
     }
 
     /// Hosts, ports and database, without user and password.

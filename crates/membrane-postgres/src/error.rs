@@ -24,10 +24,12 @@ pub enum OpenError {
         problem: String,
     },
     /// Nobody answers.
-    #[error("no PostgreSQL server can be reached at {server}; start it, or name another with --database-url")]
+    #[error("no PostgreSQL server can be reached at {server}; start it, or name another with {setting}")]
     Unreachable {
         /// Host, port and database.
         server: String,
+        /// What named it: `--database-url` or `chat.postgres.direct_url`.
+        setting: &'static str,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,

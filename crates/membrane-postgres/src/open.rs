@@ -146,6 +146,7 @@ async fn refuse_other_way(db: Db<'_>, direct: &Connector) -> Result<(), OpenErro
 fn silent(connector: &Connector, timeout: Duration) -> OpenError {
     OpenError::Unreachable {
         server: connector.server(),
+        setting: connector.setting(),
         source: format!("no answer within {timeout:?}").into(),
     }
 }

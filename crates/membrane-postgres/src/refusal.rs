@@ -156,6 +156,7 @@ pub(crate) async fn open_error(connector: &Connector, error: PoolError) -> OpenE
         PoolError::Backend(error) => connect_error(connector, error).await,
         PoolError::Timeout(TimeoutType::Create) => OpenError::Unreachable {
             server,
+            setting: connector.setting(),
             source: format!("no answer within {:?}", connector.timeout()).into(),
         },
         error => OpenError::NotReady { server, problem: error.to_string(), remedy: "try again" },
@@ -229,7 +230,7 @@ async fn not_reached(connector: &Connector, error: Error) -> OpenError {
             return OpenError::UnknownHost { server, host: host.clone(), problem: error.to_string() };
         }
     }
-    OpenError::Unreachable { server, source: error.into() }
+    OpenError::Unreachable { server, setting: connector.setting(), source: error.into() }
 }
 
 /// What an open keep's client is told when no connection could be made; all of it goes to the log.

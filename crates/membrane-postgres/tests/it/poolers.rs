@@ -108,6 +108,12 @@ async fn a_way_past_the_pooler_that_leads_elsewhere_is_refused() {
     let (error, text) = refusal(direct(nowhere)).await;
     assert!(matches!(error, OpenError::NoDatabase { .. }), "{error:?}");
     assert!(text.contains("nowhere"), "{text}");
+    let (error, text) = refusal(direct("postgres://127.0.0.1:1/nobody".to_owned())).await;
+    assert!(matches!(error, OpenError::Unreachable { .. }), "{error:?}");
+    assert!(
+        text.contains("127.0.0.1:1/nobody; start it, or name another with chat.postgres.direct_url"),
+        "{text}"
+    );
     let left = here.execute("SELECT count(*) FROM pg_class WHERE relname = 'histories'").unwrap();
     assert_eq!(left, "0", "nothing is made before that is known");
     // The same, however it tells the time.
