@@ -11,6 +11,21 @@ use std::path::{Path, PathBuf};
 use crate::error::ServerError;
 use crate::user::User;
 
+/// Where files are kept that exist only under `/dev`, in memory.
+const MEMORY: &str = "/dev/shm";
+
+/// How much has to be free there: the databases of the tests that run at once, many times over.
+const MEMORY_FREE: u64 = 2 << 30;
+
+/// What a server's data is to outlast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Medium {
+    /// The machine's end, if the server syncs.
+    Disk,
+    /// The server's end. A file is made in a fraction of the time, and a database is hundreds of them.
+    Memory,
+}
+
 /// The folder of one server, with its data, its socket and its log.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -20,9 +35,12 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Makes one, for the server `name`. Nothing removes it yet.
-    pub(crate) fn make(name: &str) -> Result<Self, ServerError> {
+    pub(crate) fn make(name: &str, medium: Medium) -> Result<Self, ServerError> {
         let user = User::of_servers()?;
-        let place = place(user, &env::temp_dir());
+        let place = match medium {
+            Medium::Memory if has_room(Path::new(MEMORY), MEMORY_FREE) => PathBuf::from(MEMORY),
+            Medium::Memory | Medium::Disk => place(user, &env::temp_dir()),
+        };
         let path = tempfile::Builder::new()
             .permissions(fs::Permissions::from_mode(0o700))
             .prefix(&format!("membrane-{name}-"))
@@ -66,6 +84,24 @@ fn place(user: User, temporary: &Path) -> PathBuf {
     } else {
         PathBuf::from("/tmp")
     }
+}
+
+/// Whether everybody may make files there, and there are so many bytes left.
+fn has_room(folder: &Path, bytes: u64) -> bool {
+    let is_open = fs::metadata(folder).is_ok_and(|of| of.permissions().mode() & 0o003 == 0o003);
+    is_open
+        && rustix::fs::statvfs(folder).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) >= bytes)
+}
+
+#[test]
+fn a_folder_has_room_if_it_is_there_open_and_not_full() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path();
+    assert!(!has_room(&path.join("nowhere"), 0));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    assert!(!has_room(path, 0));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    assert!(has_room(path, 1) && !has_room(path, u64::MAX));
 }
 
 #[test]

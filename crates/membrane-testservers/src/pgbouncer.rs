@@ -7,6 +7,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::error::ServerError;
+use crate::folder::Medium;
 use crate::net::{accepts_login, check_socket_folder, on_free_port};
 use crate::postgres::url::Url;
 use crate::process::Server;
@@ -91,7 +92,7 @@ impl PoolMode {
 
 /// A folder with whom it lets in.
 fn prepare(behind: &Url) -> Result<Server, ServerError> {
-    let server = Server::new("PgBouncer", Signal::KILL)?;
+    let server = Server::new("PgBouncer", Signal::KILL, Medium::Disk)?;
     check_socket_folder(server.folder().path())?;
     let quote = |text: &str| text.replace('"', "\"\"");
     let password = behind.password.as_deref().unwrap_or_default();

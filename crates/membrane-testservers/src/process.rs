@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt as _;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::{ServerError, TAKEN_PORT};
-use crate::folder::Folder;
+use crate::folder::{Folder, Medium};
 use crate::guard::Guard;
 use crate::table;
 
@@ -43,8 +43,8 @@ struct State {
 
 impl Server {
     /// A server with a folder, not started yet.
-    pub(crate) fn new(name: &'static str, end: Signal) -> Result<Self, ServerError> {
-        let folder = Folder::make(&name.to_lowercase())?;
+    pub(crate) fn new(name: &'static str, end: Signal, medium: Medium) -> Result<Self, ServerError> {
+        let folder = Folder::make(&name.to_lowercase(), medium)?;
         let guard = Guard::start(folder.path(), end)?;
         Ok(Self { name, folder, end, state: Mutex::new(State { guard, running: None }) })
     }

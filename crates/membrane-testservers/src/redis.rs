@@ -12,6 +12,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::error::ServerError;
+use crate::folder::Medium;
 use crate::net::{check_socket_folder, on_free_port};
 use crate::postgres::url::encoded;
 use crate::process::Server;
@@ -74,7 +75,7 @@ impl Redis {
     /// Neither Redis nor Valkey is installed, or it does not come up.
     pub fn start_with(options: &RedisOptions) -> Result<Self, ServerError> {
         let program = programs::redis()?;
-        let server = Server::new("Redis", Signal::KILL)?;
+        let server = Server::new("Redis", Signal::KILL, Medium::Disk)?;
         check_socket_folder(server.folder().path())?;
         let mut this = Self { server, program, port: 0, options: options.clone() };
         this.port = on_free_port(|port| this.launch(port).map(|()| port))?;

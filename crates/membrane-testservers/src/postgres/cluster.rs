@@ -14,6 +14,7 @@ use super::options::PostgresOptions;
 use super::shared;
 use super::url::Url;
 use crate::error::ServerError;
+use crate::folder::Medium;
 use crate::net::{accepts_login, check_socket_folder, on_free_port};
 use crate::process::Server;
 use crate::programs;
@@ -54,7 +55,8 @@ impl Postgres {
     /// PostgreSQL is not installed, or does not come up, as when it knows no setting of this name.
     pub fn start_with(options: &PostgresOptions) -> Result<Self, ServerError> {
         let programs = programs::postgres_folder()?;
-        let server = Server::new("PostgreSQL", Signal::QUIT)?;
+        let medium = if options.is_durable { Medium::Disk } else { Medium::Memory };
+        let server = Server::new("PostgreSQL", Signal::QUIT, medium)?;
         check_socket_folder(server.folder().path())?;
         initialise(&server, &programs, options)?;
         let port = on_free_port(|port| launch(&server, &programs, port).map(|()| port))?;
@@ -119,7 +121,7 @@ impl Postgres {
     /// # Errors
     /// No copy can be made of this one, or the other does not come up.
     pub fn start_standby(&self) -> Result<Self, ServerError> {
-        let server = Server::new("PostgreSQL", Signal::QUIT)?;
+        let server = Server::new("PostgreSQL", Signal::QUIT, Medium::Disk)?;
         check_socket_folder(server.folder().path())?;
         let folder = server.folder();
         let mut command = Command::new(self.programs.join("pg_basebackup"));

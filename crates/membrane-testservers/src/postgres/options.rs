@@ -57,7 +57,8 @@ impl PostgresOptions {
             ("logging_collector", "off"),
         ];
         if !self.is_durable {
-            lines.extend([("fsync", "off"), ("full_page_writes", "off")]);
+            // It lies in memory, if there is enough.
+            lines.extend([("fsync", "off"), ("full_page_writes", "off"), ("max_wal_size", "256MB")]);
         }
         if self.tls.is_some() {
             lines.extend([("ssl", "on"), ("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key")]);
