@@ -302,9 +302,18 @@ pub(crate) fn store_error(doing: &'static str, error: Error) -> StoreError {
         | SqlState::INSUFFICIENT_RESOURCES
         | SqlState::CONFIGURATION_LIMIT_EXCEEDED => unavailable("the database is out of resources"),
         _ if state.code().starts_with("08") => unavailable(LOST),
+        SqlState::UNDEFINED_TABLE
+        | SqlState::UNDEFINED_COLUMN
+        | SqlState::UNDEFINED_OBJECT
+        | SqlState::UNDEFINED_FUNCTION => StoreError::Backend { doing, source: Box::new(Altered(error)) },
         _ => StoreError::Backend { doing, source: Box::new(error) },
     }
 }
+
+/// Something of the schema is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the schema is not as it was made; what is missing is told by \"membrane doctor\"")]
+struct Altered(#[source] Error);
 
 /// The database did not answer in time.
 pub(crate) fn slow() -> StoreError {

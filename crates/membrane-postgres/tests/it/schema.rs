@@ -127,6 +127,19 @@ async fn what_another_program_tells_wrongly_is_refused_and_stops_nobody() {
 }
 
 #[tokio::test]
+async fn what_is_gone_is_named_with_where_to_look() {
+    let database = database();
+    let f = Fixture::new(Arc::new(open(database.url()).await));
+    let id = f.session(1).await;
+    database.execute("ALTER TABLE turns RENAME TO away").unwrap();
+    let error = f.store.load_thread(&id, 0..1).await.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap();
+    assert!(cause.to_string().contains("membrane doctor"), "{cause}");
+    let missing = std::error::Error::source(cause).and_then(std::error::Error::source).unwrap();
+    assert!(missing.to_string().contains("\"turns\""), "{missing}");
+}
+
+#[tokio::test]
 async fn no_index_of_sessions_holds_what_every_append_changes() {
     let database = database();
     let store = open(database.url()).await;
