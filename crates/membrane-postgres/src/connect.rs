@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Config, Connection, Error, SimpleQueryMessage, Sock
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::OpenError;
+use crate::hosts;
 use crate::options::{Pooler, PostgresOptions, SslMode};
 use crate::tls;
 
@@ -30,6 +31,8 @@ type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>
 #[derive(Clone)]
 pub(crate) struct Connector {
     config: Config,
+    /// The servers that it names, each on its own.
+    hosts: Vec<Config>,
     tls: MakeRustlsConnect,
     /// What a connection is told first. Empty behind a pooler, which would tell it to a connection of others.
     greeting: String,
@@ -125,12 +128,28 @@ impl Connector {
             SslMode::Require => options.ssl_root_cert.is_some(),
             SslMode::VerifyCa | SslMode::VerifyFull => true,
         };
-        Ok(Self { config, tls, greeting, connect_timeout: options.connect_timeout, is_verified, setting })
+        let hosts = hosts::each(&config);
+        Ok(Self {
+            config,
+            hosts,
+            tls,
+            greeting,
+            connect_timeout: options.connect_timeout,
+            is_verified,
+            setting,
+        })
     }
 
     /// A connection that nobody keeps; whoever has it drives it.
     pub(crate) async fn connect(&self) -> Result<(Client, Connection<Socket, Stream>), Error> {
-        self.config.connect(self.tls.clone()).await
+        let share = self.connect_timeout / u32::try_from(self.hosts.len()).unwrap_or(1).max(1);
+        let (last, others) = self.hosts.split_last().unwrap_or((&self.config, &[]));
+        for host in others {
+            if let Ok(Ok(made)) = tokio::time::timeout(share, host.connect(self.tls.clone())).await {
+                return Ok(made);
+            }
+        }
+        last.connect(self.tls.clone()).await
     }
 
     /// A connection outside the pool, which is driven for as long as it is there.

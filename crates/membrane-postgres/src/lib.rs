@@ -22,6 +22,7 @@ mod db;
 pub mod doctor;
 mod error;
 mod herald;
+mod hosts;
 mod instances;
 mod listener;
 pub mod migrations;

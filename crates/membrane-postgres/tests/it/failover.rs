@@ -68,3 +68,21 @@ async fn insist_until_promoted(f: &Fixture, session: &SessionId, standby: &Postg
     assert_eq!(standby.databases().execute("SELECT pg_promote()").unwrap(), "t");
     1 + insist(f, session, "after the change").await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stands_still_keeps_nobody_from_the_next() {
+    let (still, server) = (Postgres::start().unwrap(), Postgres::start().unwrap());
+    let database = server.create_database().unwrap();
+    let hosts = format!("127.0.0.1:{},127.0.0.1:{}", still.port(), server.port());
+    let url = format!("postgresql://postgres@{hosts}/{}", database.name());
+    let patience = Duration::from_secs(2);
+    let opened = PostgresOptions { timeout: patience, connect_timeout: patience, ..options(url) };
+    // It takes connections, as its system does so for it.
+    still.pause().unwrap();
+    let f = Fixture::new(Arc::new(PostgresStore::open(opened).await.unwrap()));
+    let id = f.session(1).await;
+    insist(&f, &id, "meanwhile").await;
+    assert_eq!(f.said(&id).await.last().map(String::as_str), Some("meanwhile"));
+    f.store.close().await.unwrap();
+    still.resume().unwrap();
+}
