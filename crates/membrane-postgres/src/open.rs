@@ -143,7 +143,7 @@ async fn refuse_other_way(db: Db<'_>, direct: &Connector) -> Result<(), OpenErro
     Err(OpenError::Settings { problem })
 }
 
-fn silent(connector: &Connector, timeout: Duration) -> OpenError {
+pub(crate) fn silent(connector: &Connector, timeout: Duration) -> OpenError {
     OpenError::Unreachable {
         server: connector.server(),
         setting: connector.setting(),

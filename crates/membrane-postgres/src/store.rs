@@ -159,6 +159,15 @@ impl PostgresStore {
         open::is_vacant(options).await
     }
 
+    /// What in a database contradicts itself, a line each, and how much it holds. It is not brought up to date, and nothing
+    /// in it changes.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it cannot be reached or read; [`OpenError::OldSchema`] if there is no keep of this version.
+    pub async fn check_database(options: &PostgresOptions) -> Result<(Vec<String>, StoreStats), OpenError> {
+        check::check_database(options).await
+    }
+
     /// Which steps of the schema a database holds. Changes nothing.
     ///
     /// # Errors

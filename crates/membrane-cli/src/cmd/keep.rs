@@ -1,5 +1,6 @@
 //! `feedback`, `delete`, and what concerns the whole keep: `migrate` and `check`.
 
+use membrane::StoreStats;
 use membrane_http::wire;
 use serde_json::{Value, json};
 
@@ -38,10 +39,12 @@ pub(super) async fn delete(keep: &Keep, id: &str, output: &mut Output) -> Result
     output.line(&format!("deleted {}", text::printable(id.as_str())))
 }
 
-/// What a keep in memory or on a server can be checked for; a file is checked in `check.rs`.
-pub(super) async fn check(keep: &Keep, database: &Database, output: &mut Output) -> Result<(), Failure> {
-    let findings = keep.chat.check().await?;
-    let stats = keep.chat.stats().await?;
+/// Says what a check of a keep in memory or on a server found; a file is checked in `check.rs`.
+pub(super) fn checked(
+    (findings, stats): (Vec<String>, StoreStats),
+    database: &Database,
+    output: &mut Output,
+) -> Result<(), Failure> {
     if output.is_json() {
         output.document(
             &json!({"ok": findings.is_empty(), "findings": findings, "checks": [], "stats": figures(&stats)}),

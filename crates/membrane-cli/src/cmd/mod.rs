@@ -24,7 +24,7 @@ use std::sync::Arc;
 use clap::CommandFactory;
 use membrane::{Chat, SessionId, Store};
 
-use crate::args::{Check, Cli, Command, Config, Migrate, Restore};
+use crate::args::{Cli, Command, Config, Migrate, Restore};
 use crate::config::{self as configuration, Database, Flags, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -67,13 +67,15 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     if let (Command::Check(args), Database::Sqlite(path)) = (&cli.command, &settings.database) {
         return check::check(path, args, output);
     }
-    if let (Command::Check(Check { repair: true, .. }), Database::Postgres(url)) =
-        (&cli.command, &settings.database)
-    {
-        return Err(Failure::usage(format!(
-            "check --repair works on files, and {url} is a PostgreSQL database; \"membrane check\" looks at it, and \
-             what is lost comes back from a dump, with pg_restore"
-        )));
+    if let (Command::Check(args), Database::Postgres(url)) = (&cli.command, &settings.database) {
+        if args.repair {
+            return Err(Failure::usage(format!(
+                "check --repair works on files, and {url} is a PostgreSQL database; \"membrane check\" looks at it, \
+                 and what is lost comes back from a dump, with pg_restore"
+            )));
+        }
+        let found = wiring::check_postgres(url, &settings.postgres).await?;
+        return keep::checked(found, &settings.database, output);
     }
     if let Command::Serve(args) = &cli.command {
         return serve::serve(&settings, args, output).await;
@@ -131,7 +133,10 @@ async fn dispatch(
         Command::Delete { id } => keep::delete(keep, &id, output).await,
         Command::Export(args) => export::export(keep, args, output).await,
         Command::Migrate(_) => keep::migrated(settings, upgrade, output).await,
-        Command::Check(_) => keep::check(keep, &settings.database, output).await,
+        Command::Check(_) => {
+            let found = (keep.chat.check().await?, keep.chat.stats().await?);
+            keep::checked(found, &settings.database, output)
+        }
         Command::Stats => stats::stats(keep, &settings.database, output).await,
         // These need no keep, and were done before it was opened.
         Command::Backup(_)

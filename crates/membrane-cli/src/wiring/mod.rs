@@ -4,7 +4,9 @@
 mod cache;
 mod postgres;
 
-pub(crate) use postgres::{examine as examine_postgres, trace_session as trace_postgres_session};
+pub(crate) use postgres::{
+    check as check_postgres, examine as examine_postgres, trace_session as trace_postgres_session,
+};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

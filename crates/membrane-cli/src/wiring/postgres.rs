@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use membrane::SystemClock;
+use membrane::{StoreStats, SystemClock};
 use membrane_postgres::doctor::{self, Examination, Question};
 use membrane_postgres::transfer::{PostgresSink, PostgresSource};
 use membrane_postgres::{OpenError, Pooler, PostgresOptions, PostgresStore, SslMode};
@@ -19,11 +19,8 @@ pub(super) async fn open(
     old_tables: UpgradeOptions,
 ) -> Result<Opened, Failure> {
     let options = PostgresOptions { upgrade: old_tables, ..options(url, settings) };
-    if missing == Missing::Refuse && PostgresStore::is_vacant(&options).await.map_err(open_failure)? {
-        return Err(Failure::not_found(format!(
-            "there is no keep in {url} yet; make one with \"membrane serve\" or \"membrane migrate\", or name \
-             another database with --database-url"
-        )));
+    if missing == Missing::Refuse {
+        refuse_vacant(url, &options).await?;
     }
     let store = PostgresStore::open(options).await.map_err(open_failure)?;
     let upgrade = store.upgrade().map(|upgrade| Upgrade {
@@ -32,6 +29,26 @@ pub(super) async fn open(
         forced: upgrade.forced.clone(),
     });
     Ok(Opened { store: Arc::new(store), upgrade })
+}
+
+async fn refuse_vacant(url: &PostgresUrl, options: &PostgresOptions) -> Result<(), Failure> {
+    if !PostgresStore::is_vacant(options).await.map_err(open_failure)? {
+        return Ok(());
+    }
+    Err(Failure::not_found(format!(
+        "there is no keep in {url} yet; make one with \"membrane serve\" or \"membrane migrate\", or name another \
+         database with --database-url"
+    )))
+}
+
+/// Checks a database as it is, and says how much it holds.
+pub(crate) async fn check(
+    url: &PostgresUrl,
+    settings: &PostgresSettings,
+) -> Result<(Vec<String>, StoreStats), Failure> {
+    let options = options(url, settings);
+    refuse_vacant(url, &options).await?;
+    PostgresStore::check_database(&options).await.map_err(open_failure)
 }
 
 /// Which steps of the schema the database holds. Changes nothing.

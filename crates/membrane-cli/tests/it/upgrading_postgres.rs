@@ -52,7 +52,27 @@ fn migrate_says_what_became_of_old_tables_and_where_they_are_kept() {
 }
 
 #[test]
-fn any_command_upgrades_and_says_so_and_what_is_in_the_way_is_named() {
+fn a_check_brings_nothing_up_to_date() {
+    let (tool, old) = (Tool::new(), old_database(3));
+    let lacking = Postgres::shared().unwrap().create_database().unwrap();
+    assert_eq!(run(&tool, &lacking, &["migrate"]).code, Some(0));
+    lacking
+        .execute(
+            "DELETE FROM schema_version WHERE version = 1009; ALTER TABLE told_events DROP CONSTRAINT one_for_each",
+        )
+        .unwrap();
+    for database in [&old, &lacking] {
+        let look = || database.execute("SELECT oid, relname FROM pg_class ORDER BY oid").unwrap();
+        let before = look();
+        let ran = run(&tool, database, &["check"]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        ran.complains_of(&["holds no keep of this version", "membrane migrate"]);
+        assert_eq!(look(), before);
+    }
+}
+
+#[test]
+fn any_other_command_upgrades_and_says_so_and_what_is_in_the_way_is_named() {
     let (tool, database) = (Tool::new(), old_database(2));
     database.execute("CREATE VIEW mine AS SELECT * FROM chat_turns").unwrap();
     let refused = run(&tool, &database, &["sessions"]);
@@ -107,8 +127,10 @@ fn a_process_killed_in_the_middle_leaves_the_old_or_the_new() {
                 "0"
             );
         }
-        let checked = run(&tool, &database, &["check"]);
-        assert_eq!(checked.code, Some(0), "{checked:?}");
+        for command in ["migrate", "check"] {
+            let ran = run(&tool, &database, &[command]);
+            assert_eq!(ran.code, Some(0), "{command}: {ran:?}");
+        }
         assert_eq!(database.execute("SELECT count(*) FROM turns").unwrap(), "10000");
         assert_eq!(
             database.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'membrane%'").unwrap(),

@@ -9,4 +9,4 @@ mod report;
 mod rows;
 mod run;
 
-pub(crate) use run::check;
+pub(crate) use run::{check, check_database};
