@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::BackupError;
 use super::contents::Contents;
-use super::verify::{Content, check_header, check_integrity};
+use super::verify::{Content, check_integrity};
 use super::workshop::Workshop;
 use crate::connection::{index_path, journal_path, log_path};
 use crate::error::held;
@@ -74,9 +74,8 @@ impl Copy {
             drop(from.execute_batch("ROLLBACK"));
         }
         let content = copied?;
-        let copy = open_copy(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let copy = open_copy(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         check_integrity(&copy, from_path)?;
-        check_header(&file, from_path)?;
         let copied = Content::read(&copy, &file)?;
         if let Some(difference) = content.find_difference(&copied) {
             return Err(BackupError::Differs { path: from_path.to_owned(), difference });

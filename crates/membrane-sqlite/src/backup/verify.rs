@@ -1,8 +1,5 @@
 //! Whether two databases hold the same, and whether one holds together.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::ops::Range;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
@@ -10,7 +7,7 @@ use rusqlite::{Connection, Row};
 use sha2::{Digest, Sha256};
 
 use super::BackupError;
-use crate::integrity::{Depth, find_damage};
+use crate::integrity::find_damage_of_copy;
 
 /// How many findings of SQLite's are told.
 const MAX_FINDINGS: usize = 5;
@@ -77,32 +74,16 @@ impl Content {
     }
 }
 
-/// Whether every page and index of the file is what it should be.
+/// Whether every page and index of a copy, which `conn` may write to, is what it should be. `path` is what was copied.
 pub(super) fn check_integrity(conn: &Connection, path: &Path) -> Result<(), BackupError> {
     let mut findings = Vec::new();
-    find_damage(conn, Depth::Whole, &mut |line| findings.push(line))
+    find_damage_of_copy(conn, &mut |line| findings.push(line))
         .map_err(|error| BackupError::sqlite(path, "check its integrity", error))?;
     if findings.is_empty() {
         return Ok(());
     }
     findings.truncate(MAX_FINDINGS);
     Err(BackupError::Damaged { path: path.to_owned(), problem: findings.join("; ").replace('\n', " ") })
-}
-
-/// Whether the header agrees with itself about vacuuming, which SQLite does not always look at (see [`crate::integrity`]).
-/// The offsets are those of <https://www.sqlite.org/fileformat.html>, 1.3. `path` is what was copied.
-pub(super) fn check_header(copy: &Path, path: &Path) -> Result<(), BackupError> {
-    let mut header = Vec::with_capacity(100);
-    File::open(copy)
-        .and_then(|file| file.take(100).read_to_end(&mut header))
-        .map_err(|error| BackupError::io(copy, "read the header of the copy", error))?;
-    let is_set =
-        |bytes: Range<usize>| header.get(bytes).is_some_and(|bytes| bytes.iter().any(|byte| *byte > 0));
-    if is_set(64..68) && !is_set(52..56) {
-        let problem = "its header has incremental vacuuming on, and nothing to vacuum by".to_owned();
-        return Err(BackupError::Damaged { path: path.to_owned(), problem });
-    }
-    Ok(())
 }
 
 /// Reads the rows of a table in the order in which they are stored, which is that of the rowid or the primary key:

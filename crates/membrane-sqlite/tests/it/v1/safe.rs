@@ -70,16 +70,31 @@ async fn a_damaged_file_is_refused_in_either_journal_mode() {
 
 /// SQLite's check leaves these out where a view comes first among the tables that it knows.
 #[tokio::test(flavor = "multi_thread")]
-async fn damage_to_the_header_is_found_beside_a_view_too() {
+async fn damage_to_the_header_and_the_free_pages_is_found_beside_a_view_too() {
+    fn number(bytes: &[u8], at: usize) -> usize {
+        u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
+    }
+    fn first_leaf(bytes: &[u8]) -> usize {
+        let list = (number(bytes, 32) - 1) * 4096;
+        assert!(number(bytes, list + 4) > 0, "it has pages");
+        list + 8
+    }
+    type Damage = fn(&mut [u8]);
     let with_views = ["", "CREATE VIEW recent AS SELECT id FROM chat_sessions"];
-    let flips = [(33, 2, "reelist: invalid page number 131072"), (64, 128, "incremental")];
-    for (view, (at, bit, said)) in with_views.iter().flat_map(|view| flips.map(|flip| (view, flip))) {
+    let damages: [(Damage, &str); 4] = [
+        (|bytes| bytes[33] ^= 2, "reelist: invalid page number"),
+        (|bytes| bytes[64] ^= 128, "incremental"),
+        (|bytes| bytes[first_leaf(bytes) + 3] = 2, "2nd reference to page 2"),
+        (|bytes| bytes[39] -= 1, "reelist: size"),
+    ];
+    for (view, (damage, said)) in with_views.iter().flat_map(|view| damages.map(|damage| (view, damage))) {
         let old = Old::new();
         old.session("s", 3);
-        old.plain.execute_batch(&format!("PRAGMA journal_mode = DELETE; {view}")).unwrap();
+        let free = "CREATE TABLE gone (x); INSERT INTO gone VALUES (zeroblob(40000)); DROP TABLE gone";
+        old.plain.execute_batch(&format!("PRAGMA journal_mode = DELETE; {free}; {view}")).unwrap();
         let path = old.keep.path();
         let mut bytes = std::fs::read(&path).unwrap();
-        bytes[at] ^= bit;
+        damage(&mut bytes);
         std::fs::write(&path, &bytes).unwrap();
         let mut error = format!("{view}: ");
         let mut cause: Option<&dyn std::error::Error> = Some(&old.refused().await);
