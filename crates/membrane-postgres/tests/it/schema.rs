@@ -115,6 +115,8 @@ async fn what_another_program_tells_wrongly_is_refused_and_stops_nobody() {
         ("{}", "{}", "{}"),
         ("{}", "{a}", "{1}"),
         ("{NULL}", "{a}", "{1}"),
+        ("[0:0]={turn.added}", "{a,b}", "{1,2}"),
+        ("{{turn.added}}", "{{a}}", "{1}"),
         ("{turn.added}", "{NULL}", "{1}"),
         ("{turn.added}", "{a}", "{NULL}"),
     ] {
@@ -124,6 +126,18 @@ async fn what_another_program_tells_wrongly_is_refused_and_stops_nobody() {
     f.append(&id, 1).await;
     assert_eq!(insert("{turn.added}", "{a,b}", "{1,2}").unwrap(), "told");
     assert_eq!(f.store.event_bounds().await.unwrap().newest.0, before.0 + 3);
+    // What was there before it could be refused goes.
+    database
+        .execute("DELETE FROM schema_version WHERE version = 1009; ALTER TABLE told_events DROP CONSTRAINT one_for_each")
+        .unwrap();
+    for (kinds, sessions, versions) in
+        [("{turn.added}", "{a,b}", "{1}"), ("{}", "{}", "{}"), ("{{turn.added}}", "{{a}}", "{1}")]
+    {
+        insert(kinds, sessions, versions).unwrap();
+    }
+    insert("{turn.added}", "{a}", "{1}").unwrap();
+    let bounds = open(database.url()).await.event_bounds().await.unwrap();
+    assert_eq!(bounds.newest.0, before.0 + 4);
 }
 
 #[tokio::test]
