@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Config, Connection, Error, SimpleQueryMessage, Sock
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::OpenError;
-use crate::hosts;
+use crate::hosts::Hosts;
 use crate::options::{Pooler, PostgresOptions, SslMode};
 use crate::tls;
 
@@ -25,14 +25,13 @@ const NAMED: &str = "--database-url";
 /// How often a peer that keeps silent is asked before it counts as gone.
 const KEEPALIVE_RETRIES: u32 = 3;
 
-type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
+pub(crate) type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
 
 /// Makes connections to one server.
 #[derive(Clone)]
 pub(crate) struct Connector {
     config: Config,
-    /// The servers that it names, each on its own.
-    hosts: Vec<Config>,
+    hosts: Hosts,
     tls: MakeRustlsConnect,
     /// What a connection is told first. Empty behind a pooler, which would tell it to a connection of others.
     greeting: String,
@@ -112,10 +111,9 @@ impl Connector {
             config.application_name("membrane");
         }
         // A cut that nobody announces is noticed by the time a call gives up.
-        let n_hosts = u32::try_from(config.get_hosts().len()).unwrap_or(1).max(1);
         let interval = (options.timeout / (KEEPALIVE_RETRIES + 1)).max(Duration::from_secs(1));
         config
-            .connect_timeout(options.connect_timeout / n_hosts)
+            .connect_timeout(options.connect_timeout)
             .tcp_user_timeout(options.timeout)
             .keepalives(true)
             .keepalives_idle(options.timeout.max(Duration::from_secs(1)))
@@ -128,7 +126,8 @@ impl Connector {
             SslMode::Require => options.ssl_root_cert.is_some(),
             SslMode::VerifyCa | SslMode::VerifyFull => true,
         };
-        let hosts = hosts::each(&config);
+        // A call makes a connection in half of its own time, so that it can be used.
+        let hosts = Hosts::of(&config, options.connect_timeout.min(options.timeout / 2));
         Ok(Self {
             config,
             hosts,
@@ -142,14 +141,7 @@ impl Connector {
 
     /// A connection that nobody keeps; whoever has it drives it.
     pub(crate) async fn connect(&self) -> Result<(Client, Connection<Socket, Stream>), Error> {
-        let share = self.connect_timeout / u32::try_from(self.hosts.len()).unwrap_or(1).max(1);
-        let (last, others) = self.hosts.split_last().unwrap_or((&self.config, &[]));
-        for host in others {
-            if let Ok(Ok(made)) = tokio::time::timeout(share, host.connect(self.tls.clone())).await {
-                return Ok(made);
-            }
-        }
-        last.connect(self.tls.clone()).await
+        self.hosts.connect(&self.tls).await
     }
 
     /// A connection outside the pool, which is driven for as long as it is there.

@@ -3,12 +3,69 @@
 //! The driver asks one after the other, and gives each some time to take the connection, but none to answer on it: one that
 //! stands still would keep the others from ever being asked. So each is a configuration of its own here.
 
-use tokio_postgres::Config;
+use std::time::Duration;
+
+use futures_util::future::select_ok;
 use tokio_postgres::config::{Host, LoadBalanceHosts};
+use tokio_postgres::{Client, Config, Connection, Error, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::connect::Stream;
+
+/// The servers that a URL names.
+#[derive(Clone)]
+pub(crate) struct Hosts {
+    each: Vec<Config>,
+    /// How long one may take before the next is asked.
+    share: Duration,
+}
+
+impl Hosts {
+    /// Those of a configuration. All together are asked within `time`.
+    pub(crate) fn of(config: &Config, time: Duration) -> Self {
+        let mut each = each(config);
+        let n_hosts = u32::try_from(each.len()).unwrap_or(u32::MAX);
+        // And once more for those that need longer.
+        let share = time / n_hosts.saturating_add(1);
+        if n_hosts > 1 {
+            for host in &mut each {
+                // Of the addresses that a name has, the second is tried within the share, too.
+                host.connect_timeout(share / 2);
+            }
+        }
+        Self { each, share }
+    }
+
+    /// Asks one after the other; then those again, all at once, that have not answered within their share: a primary that is
+    /// only slow is not passed over for good.
+    pub(crate) async fn connect(
+        &self,
+        tls: &MakeRustlsConnect,
+    ) -> Result<(Client, Connection<Socket, Stream>), Error> {
+        if let [host] = self.each.as_slice() {
+            return host.connect(tls.clone()).await;
+        }
+        let (mut slow, mut refusal) = (Vec::new(), None);
+        for host in &self.each {
+            match tokio::time::timeout(self.share, host.connect(tls.clone())).await {
+                Ok(Ok(made)) => return Ok(made),
+                Ok(Err(error)) => refusal = Some(error),
+                Err(_) => slow.push(host),
+            }
+        }
+        match refusal {
+            Some(error) if slow.is_empty() => Err(error),
+            _ => {
+                let again = slow.into_iter().map(|host| Box::pin(host.connect(tls.clone())));
+                select_ok(again).await.map(|(made, _)| made)
+            }
+        }
+    }
+}
 
 /// A configuration for each host, in their order. One for all of them where the driver is to choose, or to refuse what does not
 /// go together.
-pub(crate) fn each(config: &Config) -> Vec<Config> {
+fn each(config: &Config) -> Vec<Config> {
     let n_hosts = config.get_hosts().len();
     let goes_together = |n_others: usize, may_be_one: bool| {
         n_others == 0 || n_others == n_hosts || (may_be_one && n_others == 1)

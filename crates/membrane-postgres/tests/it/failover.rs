@@ -82,6 +82,7 @@ async fn a_server_that_stands_still_keeps_nobody_from_the_next() {
     let f = Fixture::new(Arc::new(PostgresStore::open(opened).await.unwrap()));
     let id = f.session(1).await;
     insist(&f, &id, "meanwhile").await;
+    f.store.ready().await.unwrap();
     assert_eq!(f.said(&id).await.last().map(String::as_str), Some("meanwhile"));
     f.store.close().await.unwrap();
     still.resume().unwrap();
