@@ -312,7 +312,7 @@ pub(crate) fn store_error(doing: &'static str, error: Error) -> StoreError {
 
 /// Something of the schema is gone.
 #[derive(Debug, thiserror::Error)]
-#[error("the schema is not as it was made; what is missing is told by \"membrane doctor\"")]
+#[error("the schema is not as it was made; look with \"membrane doctor\", and bring back a dump")]
 struct Altered(#[source] Error);
 
 /// The database did not answer in time.

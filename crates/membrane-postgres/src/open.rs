@@ -45,7 +45,7 @@ pub(crate) async fn open(options: PostgresOptions) -> Result<Shared, OpenError> 
     let schema = looked.map_err(|_| silent(pool.connector(), options.timeout))??;
     if let (Some(direct), true) = (&direct, options.direct_url.is_some()) {
         let looked = tokio::time::timeout(options.timeout, refuse_other_way(db, direct)).await;
-        looked.map_err(|_| silent(pool.connector(), options.timeout))??;
+        looked.map_err(|_| silent(direct, options.timeout))??;
     }
     mark::refuse_unfinished(db, pool.connector()).await?;
     let mut upgrade = None;

@@ -101,19 +101,21 @@ async fn look_inside(
     let conn = pool.get().await?;
     let state = conn.within(async { Ok(schema::look(conn.db()?, pool.connector()).await) }).await;
     drop(conn);
-    let has_keep = match state {
+    let (has_keep, lacks_steps) = match state {
         Ok(state) => {
             found.checks.extend(state.checks);
-            state.has_keep
+            (state.has_keep, state.lacks_steps)
         }
         Err(error) => {
             found.checks.push(unanswered("schema", &error));
-            false
+            (false, true)
         }
     };
     if has_keep {
         theme!(pool, found, "rights", |db| schema::rights(db, pool.connector()));
         theme!(pool, found, "sessions", |db| content::sessions(db, question.clock.now()));
+    }
+    if has_keep && !lacks_steps {
         theme!(pool, found, "servers", |db| connections::servers(db, options));
         theme!(pool, found, "leader", |db| connections::leader(db));
     }

@@ -18,10 +18,12 @@ const NAME: &str = "schema";
 pub(super) struct State {
     pub(super) checks: Vec<Check>,
     pub(super) has_keep: bool,
+    /// Whether steps are still to be applied that make tables.
+    pub(super) lacks_steps: bool,
 }
 
 pub(super) async fn look(db: Db<'_>, connector: &Connector) -> State {
-    let mut state = State { checks: Vec::new(), has_keep: false };
+    let mut state = State { checks: Vec::new(), has_keep: false, lacks_steps: false };
     let searched =
         ask(db, "SELECT current_schema()::text, current_setting('search_path')", "look at the schemas").await;
     let searched = searched.and_then(|row| {
@@ -67,6 +69,7 @@ pub(super) async fn look(db: Db<'_>, connector: &Connector) -> State {
                 .map(|step| step.version.to_string())
                 .collect();
             state.has_keep = newest.is_some();
+            state.lacks_steps = !missing.is_empty();
             state.checks.push(match newest {
                 None => {
                     let found = format!("schema {schema} is empty: no keep was made in it");

@@ -208,6 +208,7 @@ async fn what_is_in_the_schema_is_told_apart() {
     let schema = of(&found, "schema")[0];
     assert_eq!(schema.status, Status::Note, "{schema:?}");
     says(&schema.found, &["1004 will be applied"]);
+    assert!(of(&found, "servers").is_empty() && of(&found, "leader").is_empty(), "{:#?}", found.checks);
 }
 
 #[tokio::test]
