@@ -145,6 +145,7 @@ fn open_failure(error: OpenError) -> Failure {
         | OpenError::NotReady { .. }
         | OpenError::TooManyConnections { .. }
         | OpenError::OldTablesInUse { .. } => (Exit::Unavailable, "unavailable"),
+        OpenError::OldSchema { .. } => (Exit::Failure, "no_keep"),
         OpenError::NoDatabase { .. } => (Exit::NotFound, "not_found"),
         OpenError::UnfinishedCopy { .. } => (Exit::Conflict, "unfinished_copy"),
         OpenError::OldTables { .. } => (Exit::Conflict, "already_there"),

@@ -29,9 +29,10 @@ fn is_there(port: u16) -> bool {
 }
 
 fn folders() -> impl Iterator<Item = std::path::PathBuf> {
-    let places = [std::env::temp_dir(), "/tmp".into()];
+    let places = [std::env::temp_dir(), "/tmp".into(), "/dev/shm".into()];
     places
         .into_iter()
+        .filter(|place| place.exists())
         .flat_map(|place| std::fs::read_dir(place).expect("it can be listed").flatten())
         .map(|entry| entry.path())
         .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("membrane-")))

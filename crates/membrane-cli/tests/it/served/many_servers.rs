@@ -25,7 +25,7 @@ const N_LONG: usize = 60;
 
 /// How long all is well between two disturbances. A database that starts takes its clients longer to come back to.
 const PEACE: Duration = Duration::from_millis(100);
-const PEACE_AFTER_A_START: Duration = Duration::from_secs(1);
+const PEACE_AFTER_A_START: Duration = Duration::from_millis(400);
 
 fn serving(database: &Database) -> Serving {
     serving_at(&database.url())
