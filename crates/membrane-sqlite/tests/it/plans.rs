@@ -12,13 +12,14 @@ use rusqlite::config::DbConfig;
 use crate::keep::{Keep, column};
 
 /// Rooms that scan by their nature: counting, checking and copying everything, old files, and the schema.
-const MAY_SCAN: [&str; 12] = [
+const MAY_SCAN: [&str; 13] = [
     "backup/",
     "check/",
     "counts.rs",
     "detect.rs",
     "doctor/",
     "export/",
+    "integrity.rs",
     "migrations.rs",
     "repair/",
     "read/stats.rs",
