@@ -17,6 +17,7 @@ mod keep;
 mod list;
 mod load;
 mod measure;
+mod models;
 mod postgres;
 mod report;
 mod send;
@@ -34,8 +35,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Anything that ends the run.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const PARTS: &[&str] =
-    &["append", "constant", "load", "list", "send", "json", "upgrade", "postgres", "events", "cache"];
+const PARTS: &[&str] = &[
+    "append", "constant", "load", "list", "send", "models", "json", "upgrade", "postgres", "events", "cache",
+];
 
 fn main() -> Result<(), Failure> {
     let mut parts: Vec<String> = std::env::args().skip(1).collect();
@@ -78,6 +80,7 @@ async fn measure_parts(parts: &[String], n_turns: usize, folder: &Path) -> Resul
             "load" => load::measure(folder, &mut report).await?,
             "list" => list::measure(folder, &mut report).await?,
             "send" => send::measure(folder, &mut report).await?,
+            "models" => models::measure(folder, &mut report).await?,
             "json" => json::measure(folder, &mut report).await?,
             "upgrade" => upgrade::measure(folder, n_turns, &mut report)?,
             "postgres" => postgres::measure(&mut report).await?,

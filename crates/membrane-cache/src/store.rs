@@ -14,7 +14,7 @@ use membrane_core::history::{Cut, History, Span, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::role::Role;
-use membrane_core::run::{Piece, Run};
+use membrane_core::run::{EndedRun, Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
 use membrane_store::{
@@ -282,6 +282,14 @@ impl Store for CachedStore {
 
     async fn list_stale_runs(&self, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError> {
         self.inner.list_stale_runs(owners, limit).await
+    }
+
+    async fn list_stop_requests(&self, owner: &InstanceId) -> Result<Vec<RunId>, StoreError> {
+        self.inner.list_stop_requests(owner).await
+    }
+
+    async fn find_ended_run(&self, session: &SessionId) -> Result<Option<EndedRun>, StoreError> {
+        self.inner.find_ended_run(session).await
     }
 
     async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError> {

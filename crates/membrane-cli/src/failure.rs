@@ -160,12 +160,15 @@ impl From<ChatError> for Failure {
                 ));
             }
             ChatError::NotFound { .. } => (Exit::NotFound, "not_found"),
-            ChatError::Refused(DomainError::WrongState { .. }) => (Exit::Conflict, "wrong_state"),
+            ChatError::Refused(
+                DomainError::WrongState { .. }
+                | DomainError::AlreadyAnswered { .. }
+                | DomainError::NotApproved { .. },
+            ) => (Exit::Conflict, "wrong_state"),
             ChatError::Refused(_) => (Exit::Usage, "invalid_argument"),
             ChatError::TooLarge { .. } => (Exit::Usage, "too_large"),
             ChatError::Conflict { .. }
             | ChatError::AlreadyExists { .. }
-            | ChatError::DrivenElsewhere { .. }
             | ChatError::Store(StoreError::Referenced { .. }) => (Exit::Conflict, "conflict"),
             ChatError::Busy { .. } => (Exit::Conflict, "busy"),
             ChatError::KeyReused { .. } | ChatError::AnswerGone { .. } => (Exit::Conflict, "key_reused"),

@@ -103,6 +103,20 @@ pub enum DomainError {
         /// The turn's number there.
         turn_number: u64,
     },
+    /// A call that has its result, or was denied.
+    #[error("call {call_id} has its result already; it is in the turn, load the session to see it")]
+    AlreadyAnswered {
+        /// The call.
+        call_id: String,
+    },
+    /// A result of a tool whose effect cannot be undone, and that nobody approved.
+    #[error("call {call_id} of {tool} is destructive and not approved; approve it first, or deny it")]
+    NotApproved {
+        /// The call.
+        call_id: String,
+        /// The tool.
+        tool: String,
+    },
     /// The state does not allow the action.
     #[error("session {session} is {state}, which does not allow {action}; it allows: {allowed}")]
     WrongState {

@@ -29,6 +29,8 @@ pub mod session;
 pub mod state;
 pub mod text;
 pub mod time;
+pub mod tool;
 pub mod turn;
+pub mod usage;
 
 mod words;

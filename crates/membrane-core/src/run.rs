@@ -1,9 +1,18 @@
 //! Runs: a turn that is not finished yet. Outside segments, counts, forks, merges and checkpoints.
 
 use crate::ids::{InstanceId, LeaseToken, RunId, SessionId, TurnId};
+use crate::json::Json;
 use crate::time::Timestamp;
-use crate::turn::{Item, Message, ToolUse, Turn, TurnError, TurnStatus};
+use crate::tool::{Consent, ToolCall, ToolUse};
+use crate::turn::{Item, Message, Turn, TurnError, TurnStatus};
+use crate::usage;
 use crate::words::words;
+
+mod shape;
+mod transcript;
+
+pub use shape::{EndedRun, RunShape};
+pub use transcript::{OpenCall, Step, Transcript};
 
 words!(
     /// How far a run is.
@@ -43,6 +52,8 @@ pub struct Run {
     pub lease: Lease,
     /// When the user's message came in.
     pub started_at: Timestamp,
+    /// The session's version when the run began. The store writes it, whatever is given.
+    pub version: u64,
 }
 
 /// One piece of what arrived, in the run's append-only log.
@@ -61,8 +72,28 @@ pub enum PieceBody {
     Text(String),
     /// More of the model's thinking.
     Reasoning(String),
+    /// The model calls a tool.
+    Call(ToolCall),
+    /// The model has called, and waits.
+    Pause(Pause),
+    /// Somebody allowed or refused a call.
+    Consent {
+        /// The call.
+        call_id: String,
+        /// What was said.
+        consent: Consent,
+    },
     /// A tool was used.
     Tool(ToolUse),
+}
+
+/// What is known of a part of an answer that ended with tool calls.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Pause {
+    /// What it cost.
+    pub usage: Option<Json>,
+    /// What the provider wants to be given back unchanged when the answer goes on.
+    pub carry: Option<Json>,
 }
 
 /// How a run ends.
@@ -74,47 +105,57 @@ pub struct RunEnd {
     pub error: Option<TurnError>,
     /// Why the model stopped.
     pub finish_reason: Option<String>,
+    /// What the last part of the answer cost.
+    pub usage: Option<Json>,
 }
 
 impl RunEnd {
     /// The answer came to its end.
     pub fn complete() -> Self {
-        Self { status: TurnStatus::Complete, error: None, finish_reason: Some("stop".to_owned()) }
+        Self {
+            status: TurnStatus::Complete,
+            error: None,
+            finish_reason: Some("stop".to_owned()),
+            usage: None,
+        }
+    }
+
+    /// The model gave no answer, with the reason's stable word and text.
+    pub fn failed(code: &str, message: impl Into<String>) -> Self {
+        Self { status: TurnStatus::Failed, ..Self::interrupted(code, message) }
     }
 
     /// Cut off, with the reason's stable word and text.
-    pub fn interrupted(code: &str, message: &str) -> Self {
-        let error = TurnError { code: code.to_owned(), message: message.to_owned() };
-        Self { status: TurnStatus::Interrupted, error: Some(error), finish_reason: None }
+    pub fn interrupted(code: &str, message: impl Into<String>) -> Self {
+        let error = TurnError { code: code.to_owned(), message: message.into() };
+        Self { status: TurnStatus::Interrupted, error: Some(error), finish_reason: None, usage: None }
     }
 }
 
 impl Run {
-    /// The finished turn: what had arrived, in order, and how it ended.
+    /// The finished turn: what had arrived, in order, and how it ended. The answer is all the text; where tools were
+    /// called, what the model said before each call is also an item of its own.
     pub fn finish<'a>(
         &self,
         pieces: impl IntoIterator<Item = &'a Piece>,
         end: RunEnd,
         completed_at: Timestamp,
     ) -> Turn {
-        let mut answer = String::new();
-        let mut items: Vec<Item> = Vec::new();
-        for piece in pieces {
-            match (&piece.body, items.last_mut()) {
-                (PieceBody::Text(text), _) => answer.push_str(text),
-                (PieceBody::Reasoning(text), Some(Item::Reasoning(reasoning))) => reasoning.push_str(text),
-                (PieceBody::Reasoning(text), _) => items.push(Item::Reasoning(text.clone())),
-                (PieceBody::Tool(tool), _) => items.push(Item::Tool(tool.clone())),
-            }
+        let Transcript { steps, last, text, usage } = Transcript::of(pieces);
+        let mut items = Vec::new();
+        for step in steps {
+            items.extend(step.into_items());
         }
+        items.extend(last.thoughts.into_iter().map(Item::Reasoning));
+        items.extend(last.tools.into_iter().map(Item::Tool));
         Turn {
             id: self.turn_id.clone(),
             status: end.status,
             user: self.user.clone(),
-            assistant: Message::new(answer),
+            assistant: Message::new(text),
             items,
             model: self.model.clone(),
-            usage: None,
+            usage: usage::add(usage, end.usage),
             finish_reason: end.finish_reason,
             error: end.error,
             portal_emissions: None,
@@ -143,6 +184,7 @@ mod tests {
             phase: RunPhase::Running,
             lease: Lease { owner: InstanceId::generate(&ids), token: LeaseToken::generate(&ids) },
             started_at: at,
+            version: 1,
         };
         let bodies = [
             PieceBody::Reasoning("hm".into()),

@@ -38,6 +38,13 @@ impl Timestamp {
         Self::from_micros(self.0.saturating_add(micros))
     }
 
+    /// How much later this is than `earlier`; zero if it is not.
+    #[must_use]
+    pub fn duration_since(self, earlier: Self) -> Duration {
+        let micros = self.as_micros().saturating_sub(earlier.as_micros());
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
     /// This time less `duration`, at least [`Self::MIN`].
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {

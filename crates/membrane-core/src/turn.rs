@@ -7,6 +7,7 @@ use crate::ids::TurnId;
 use crate::json::Json;
 use crate::text;
 use crate::time::Timestamp;
+use crate::tool::ToolUse;
 use crate::words::words;
 
 words!(
@@ -90,23 +91,6 @@ impl Message {
     pub fn new(content: impl Into<String>) -> Self {
         Self { content: content.into(), mentions: None, linearity: Linearity::Preserved }
     }
-}
-
-/// One use of a tool, call and result together.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ToolUse {
-    /// Names the call within its turn.
-    pub call_id: String,
-    /// The tool.
-    pub name: String,
-    /// What it was given.
-    pub input: Json,
-    /// What it answered.
-    pub output: Json,
-    /// Whether it worked.
-    pub success: bool,
-    /// How long it took, in milliseconds.
-    pub duration_ms: f64,
 }
 
 /// What happened between the user's message and the answer, in order.
@@ -290,14 +274,7 @@ mod tests {
         turn.items = success
             .iter()
             .map(|&success| {
-                Item::Tool(ToolUse {
-                    call_id: "c".into(),
-                    name: "t".into(),
-                    input: Json::null(),
-                    output: Json::null(),
-                    success,
-                    duration_ms: 1.5,
-                })
+                Item::Tool(ToolUse { success, duration_ms: 1.5, ..ToolUse::new("c", "t", Json::null()) })
             })
             .collect();
         turn

@@ -139,9 +139,7 @@ fn status_of(code: &str) -> StatusCode {
 fn code_of(error: &ChatError) -> &'static str {
     match error {
         ChatError::NotFound { .. } => "not_found",
-        ChatError::AlreadyExists { .. } | ChatError::Conflict { .. } | ChatError::DrivenElsewhere { .. } => {
-            "conflict"
-        }
+        ChatError::AlreadyExists { .. } | ChatError::Conflict { .. } => "conflict",
         ChatError::Refused(refusal) => code_of_refusal(refusal),
         ChatError::Busy { .. } => "busy",
         ChatError::KeyReused { .. } | ChatError::AnswerGone { .. } => "key_reused",
@@ -154,7 +152,9 @@ fn code_of(error: &ChatError) -> &'static str {
 
 fn code_of_refusal(refusal: &DomainError) -> &'static str {
     match refusal {
-        DomainError::WrongState { .. } => "wrong_state",
+        DomainError::WrongState { .. }
+        | DomainError::AlreadyAnswered { .. }
+        | DomainError::NotApproved { .. } => "wrong_state",
         DomainError::ForkPointBeyondEnd { .. }
         | DomainError::RewindTooFar { .. }
         | DomainError::NoSuchTurn { .. }
@@ -194,6 +194,7 @@ fn not_found_text(subject: Subject, id: &str) -> String {
         Subject::Run => "Run",
         Subject::History => "History",
         Subject::Turn => "Turn",
+        Subject::ToolCall => "Tool call",
     };
     format!("{kind} {id} not found")
 }

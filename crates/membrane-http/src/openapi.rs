@@ -22,7 +22,8 @@ use crate::routes::documented;
     tags(
         (name = "sessions", description = "Create, read, list, delete"),
         (name = "turns", description = "Send a message, listen to the answer, stop it"),
-        (name = "branches", description = "Fork, rewind, merge, compare"),
+        (name = "tools", description = "What came of a tool that the model called; yes and no"),
+        (name = "branches", description = "Fork, rewind, merge, compare; say something else at a point"),
         (name = "checkpoints", description = "Leave a mark and return to it"),
         (name = "evidence", description = "How sure a session is, and what users say of its turns"),
         (name = "crystals", description = "What remains of a session"),

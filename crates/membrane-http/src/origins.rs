@@ -57,7 +57,7 @@ impl Origins {
                     HeaderName::from_static("idempotency-key"),
                     HeaderName::from_static("last-event-id"),
                 ])
-                .expose_headers([header::RETRY_AFTER])
+                .expose_headers([header::RETRY_AFTER, HeaderName::from_static("membrane-session")])
                 .max_age(MAX_AGE),
         )
     }

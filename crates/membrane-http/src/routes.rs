@@ -10,7 +10,9 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::handlers::{branches, checkpoints, crystals, events, evidence, operations, runs, sessions};
+use crate::handlers::{
+    branches, checkpoints, crystals, events, evidence, operations, runs, sessions, tools, turns,
+};
 use crate::openapi::{ApiDoc, docs};
 use crate::telemetry::time_request;
 
@@ -45,11 +47,17 @@ pub(crate) fn documented() -> OpenApiRouter<App> {
         .routes(routes!(sessions::get_session_alias))
         .routes(routes!(events::events))
         .routes(routes!(branches::branches))
-        .routes(routes!(sessions::delete_session))
+        .routes(routes!(sessions::delete_session, sessions::patch_session))
         .routes(routes!(sessions::list_turns))
         .routes(routes!(runs::send))
         .routes(routes!(runs::attach))
         .routes(routes!(runs::cancel))
+        .routes(routes!(tools::answer_tool))
+        .routes(routes!(tools::approve))
+        .routes(routes!(tools::deny))
+        .routes(routes!(turns::edit))
+        .routes(routes!(turns::regenerate))
+        .routes(routes!(turns::alternatives))
         .routes(routes!(branches::fork))
         .routes(routes!(branches::rewind))
         .routes(routes!(branches::merge))

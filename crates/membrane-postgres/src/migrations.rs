@@ -45,6 +45,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1007, name: "rows", sql: include_str!("migrations/1007_rows.sql") },
     Migration { version: 1008, name: "told events", sql: include_str!("migrations/1008_told_events.sql") },
     Migration { version: 1009, name: "one for each", sql: include_str!("migrations/1009_one_for_each.sql") },
+    Migration { version: 1010, name: "shared runs", sql: include_str!("migrations/1010_shared_runs.sql") },
 ];
 
 /// Whether a step is in a database.

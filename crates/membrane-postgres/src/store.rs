@@ -15,7 +15,7 @@ use membrane_core::history::{Cut, History, Span, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::role::Role;
-use membrane_core::run::{Piece, Run};
+use membrane_core::run::{EndedRun, Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
 use membrane_store::events::{EventBell, makes_events};
@@ -303,6 +303,14 @@ impl Store for PostgresStore {
 
     async fn list_stale_runs(&self, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError> {
         read!(self, |db| read::runs::stale(db, owners, limit))
+    }
+
+    async fn list_stop_requests(&self, owner: &InstanceId) -> Result<Vec<RunId>, StoreError> {
+        read!(self, |db| read::runs::stop_requests(db, owner))
+    }
+
+    async fn find_ended_run(&self, session: &SessionId) -> Result<Option<EndedRun>, StoreError> {
+        read!(self, |db| read::runs::ended(db, session))
     }
 
     async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError> {

@@ -46,6 +46,10 @@ impl Responder for Echo {
         Some("echo".to_owned())
     }
 
+    fn reads_history(&self) -> bool {
+        false
+    }
+
     fn respond(&self, prompt: Prompt) -> Reply {
         let EchoOptions { delay, piece_chars } = self.options;
         let text = Self::text(&prompt.message.content);
@@ -69,7 +73,7 @@ mod tests {
     use super::*;
 
     async fn pieces(options: EchoOptions, message: &str) -> Vec<String> {
-        let prompt = Prompt { message: Message::new(message) };
+        let prompt = Prompt::new(Message::new(message));
         let parts: Vec<_> = Echo::new(options).respond(prompt).collect().await;
         let text = |part| match part {
             Ok(ReplyPart::Text(text)) => text,

@@ -13,7 +13,7 @@ use membrane_core::history::{Cut, History, Span, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::role::Role;
-use membrane_core::run::{Piece, Run};
+use membrane_core::run::{EndedRun, Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
 use membrane_store::events::{EventBell, EventBounds, EventPage, LOOK_EVERY};
@@ -234,6 +234,16 @@ impl Store for SqliteStore {
     async fn list_stale_runs(&self, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError> {
         let owners = owners.to_vec();
         self.readers.read(move |conn| read::runs::stale(conn, &owners, limit)).await
+    }
+
+    async fn list_stop_requests(&self, owner: &InstanceId) -> Result<Vec<RunId>, StoreError> {
+        let owner = owner.clone();
+        self.readers.read_short(move |conn| read::runs::stop_requests(conn, &owner)).await
+    }
+
+    async fn find_ended_run(&self, session: &SessionId) -> Result<Option<EndedRun>, StoreError> {
+        let session = session.clone();
+        self.readers.read_short(move |conn| read::runs::ended(conn, &session)).await
     }
 
     async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError> {

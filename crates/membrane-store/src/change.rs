@@ -10,7 +10,7 @@ use membrane_core::evidence::{LegacySet, Standing};
 use membrane_core::history::{Cut, Slice, TurnRef};
 use membrane_core::ids::{CheckpointId, InstanceId, LeaseToken, RunId, SessionId};
 use membrane_core::role::Role;
-use membrane_core::run::{Lease, Piece, Run};
+use membrane_core::run::{Lease, Piece, Run, RunShape};
 use membrane_core::session::{NewSession, SessionPatch};
 use membrane_core::state::Action;
 use membrane_core::time::Timestamp;
@@ -132,6 +132,11 @@ pub enum Requirement {
         run: RunId,
         /// An owner that the caller knows to be dead.
         dead_owner: Option<InstanceId>,
+    },
+    /// The run is there and waits for a tool, else [`crate::StoreError::LeaseLost`].
+    Waiting {
+        /// The run.
+        run: RunId,
     },
 }
 
@@ -297,12 +302,25 @@ pub enum Write {
         /// How long the lease lasts unless renewed.
         lease_for: Duration,
     },
-    /// Ends a run: the turn is appended, the run and its pieces go, the session becomes `idle`.
+    /// Asks whoever drives the run to stop it; see [`crate::Store::list_stop_requests`]. Asking again changes nothing.
+    RequestStop {
+        /// The run.
+        run: RunId,
+    },
+    /// Ends a run: the turn is appended, the run and its pieces go, the session becomes `idle`. How its answer came is
+    /// remembered until the session's next run ends, or [`Write::ForgetEndedRuns`].
     FinishRun {
         /// The run.
         run: RunId,
         /// The finished turn.
         turn: Box<Turn>,
+        /// How its answer came.
+        shape: RunShape,
+    },
+    /// Forgets how runs came that ended before this.
+    ForgetEndedRuns {
+        /// Those that ended before this go.
+        before: Timestamp,
     },
     /// Forgets idempotency keys older than this.
     ForgetKeys {
@@ -359,7 +377,9 @@ impl Write {
             | Self::RenewLease { .. }
             | Self::SuspendRun { .. }
             | Self::ResumeRun { .. }
+            | Self::RequestStop { .. }
             | Self::FinishRun { .. }
+            | Self::ForgetEndedRuns { .. }
             | Self::ForgetKeys { .. }
             | Self::ForgetEvents { .. }
             | Self::TakeLead { .. }

@@ -7,14 +7,17 @@ use membrane_core::error::ValueError;
 use membrane_core::evidence::Evidence;
 use membrane_core::ids::{SessionId, evidence_id};
 use membrane_core::json::Json;
-use membrane_core::run::PieceBody;
-use membrane_core::turn::{Item, Linearity, Message, ToolUse, Turn, TurnError};
+use membrane_core::turn::{Item, Linearity, Message, Turn, TurnError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+mod pieces;
 mod stamps;
+mod tools;
 
+pub use pieces::{decode_piece, encode_piece};
 pub use stamps::{decode_stamps, encode_stamps};
+use tools::{ToolText, tool, tool_text};
 
 /// What is rare in a turn, as one JSON object; columns hold the rest.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -23,18 +26,6 @@ pub struct TurnText {
     pub tools_json: Option<String>,
     /// Everything else that a plain turn does not have; `None` for nothing.
     pub extra_json: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ToolText {
-    #[serde(default)]
-    call_id: String,
-    name: String,
-    input: Box<RawValue>,
-    output: Box<RawValue>,
-    success: bool,
-    #[serde(default)]
-    duration_ms: f64,
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -71,14 +62,6 @@ enum ItemText {
     Reasoning(String),
     Message { content: String, mentions: Option<Box<RawValue>>, linearity: String },
     Other(Box<RawValue>),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum PieceText {
-    Text(String),
-    Reasoning(String),
-    Tool(ToolText),
 }
 
 /// A turn's rare parts as text.
@@ -145,31 +128,6 @@ pub fn decode_turn(
     Ok(())
 }
 
-/// A run's piece as text.
-///
-/// # Errors
-/// As [`encode_turn`].
-pub fn encode_piece(body: &PieceBody) -> Result<String, ValueError> {
-    let text = match body {
-        PieceBody::Text(text) => PieceText::Text(text.clone()),
-        PieceBody::Reasoning(text) => PieceText::Reasoning(text.clone()),
-        PieceBody::Tool(tool) => PieceText::Tool(tool_text(tool)?),
-    };
-    to_text("piece", &text)
-}
-
-/// Reads a piece back.
-///
-/// # Errors
-/// [`ValueError`] naming what cannot be read.
-pub fn decode_piece(text: &str) -> Result<PieceBody, ValueError> {
-    Ok(match from_text("piece", text)? {
-        PieceText::Text(text) => PieceBody::Text(text),
-        PieceText::Reasoning(text) => PieceBody::Reasoning(text),
-        PieceText::Tool(text) => PieceBody::Tool(tool(text)?),
-    })
-}
-
 /// A list of strings, such as tags, as text.
 ///
 /// # Errors
@@ -210,31 +168,6 @@ pub fn evidence_json(
         created_at,
         updated_at,
     )
-}
-
-fn tool_text(tool: &ToolUse) -> Result<ToolText, ValueError> {
-    if !tool.duration_ms.is_finite() {
-        return Err(ValueError::NotJson { what: "duration_ms", problem: tool.duration_ms.to_string() });
-    }
-    Ok(ToolText {
-        call_id: tool.call_id.clone(),
-        name: tool.name.clone(),
-        input: raw(&tool.input)?,
-        output: raw(&tool.output)?,
-        success: tool.success,
-        duration_ms: tool.duration_ms,
-    })
-}
-
-fn tool(text: ToolText) -> Result<ToolUse, ValueError> {
-    Ok(ToolUse {
-        call_id: text.call_id,
-        name: text.name,
-        input: json(&text.input)?,
-        output: json(&text.output)?,
-        success: text.success,
-        duration_ms: text.duration_ms,
-    })
 }
 
 fn item_text(item: &Item) -> Result<ItemText, ValueError> {
@@ -288,6 +221,7 @@ mod tests {
     use super::*;
     use membrane_core::ids::{SequentialIds, TurnId};
     use membrane_core::time::Timestamp;
+    use membrane_core::tool::{Consent, ConsentKind, ToolEffect, ToolUse};
 
     fn plain() -> Turn {
         Turn::plain(TurnId::generate(&SequentialIds::default()), "a", "b", Timestamp::from_micros(0))
@@ -316,6 +250,14 @@ mod tests {
             output: json("123456789012345678901234567890"),
             success: false,
             duration_ms: 12.5,
+            effect: Some(ToolEffect::Destructive),
+            error: Some("no\0".into()),
+            consent: Some(Consent {
+                kind: ConsentKind::Denied,
+                by: "ada 🙂".into(),
+                reason: None,
+                at: Timestamp::from_micros(1),
+            }),
         };
         let mut turn = plain();
         turn.items = vec![Item::Tool(tool.clone())];
@@ -346,14 +288,8 @@ mod tests {
     #[test]
     fn a_duration_that_json_cannot_hold_is_refused() {
         let mut turn = plain();
-        turn.items = vec![Item::Tool(ToolUse {
-            call_id: String::new(),
-            name: "t".into(),
-            input: Json::null(),
-            output: Json::null(),
-            success: true,
-            duration_ms: f64::INFINITY,
-        })];
+        turn.items =
+            vec![Item::Tool(ToolUse { duration_ms: f64::INFINITY, ..ToolUse::new("", "t", Json::null()) })];
         assert!(encode_turn(&turn).is_err());
     }
 }

@@ -25,6 +25,8 @@ pub enum Subject {
     History,
     /// A turn.
     Turn,
+    /// A model's call of a tool.
+    ToolCall,
 }
 
 impl fmt::Display for Subject {
@@ -35,6 +37,7 @@ impl fmt::Display for Subject {
             Self::Run => "run",
             Self::Crystal => "crystal",
             Self::History => "history",
+            Self::ToolCall => "tool call",
             Self::Turn => "turn",
         })
     }

@@ -106,6 +106,8 @@ fn kinds(write: &Write) -> &'static [EventKind] {
         | Write::KeepOldRow(_)
         | Write::AppendPieces { .. }
         | Write::RenewLease { .. }
+        | Write::RequestStop { .. }
+        | Write::ForgetEndedRuns { .. }
         | Write::ForgetKeys { .. }
         | Write::ForgetEvents { .. }
         | Write::TakeLead { .. }

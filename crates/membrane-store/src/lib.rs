@@ -45,7 +45,7 @@ use membrane_core::history::{Cut, History, Span, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::role::Role;
-use membrane_core::run::{Piece, Run};
+use membrane_core::run::{EndedRun, Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::turn::KeptTurn;
 
@@ -204,6 +204,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Runs that may need closing: those whose lease has expired by the backend's clock, and all running
     /// ones that `owners` hold (the caller knows that these are dead). At most `limit`, oldest first.
     async fn list_stale_runs(&self, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError>;
+
+    /// The runs of an instance that somebody asked to stop, see [`Write::RequestStop`]. Cheap, to be asked often.
+    async fn list_stop_requests(&self, owner: &InstanceId) -> Result<Vec<RunId>, StoreError>;
+
+    /// How the run came that ended last on a session, if that is still known.
+    async fn find_ended_run(&self, session: &SessionId) -> Result<Option<EndedRun>, StoreError>;
 
     /// The instances that hold leases.
     async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError>;

@@ -4,7 +4,8 @@
 //! - [`Postgres`] is a cluster of its own, which can be stopped, killed, paused and started again; most tests need
 //!   only [`Postgres::shared`] and a [`Database`] of their own on it;
 //! - [`PgBouncer`] stands before any PostgreSQL;
-//! - [`Redis`] is a cache that can be emptied, paused and stopped.
+//! - [`Redis`] is a cache that can be emptied, paused and stopped;
+//! - [`model::ModelServer`] is no program of the machine, but a model that says what its test tells it to.
 //!
 //! A server is ready when its `start` returns, is gone with its folder when its value is dropped, and a moment
 //! after its process when that one is killed. A program that is not installed is an error which names
@@ -15,6 +16,7 @@
 mod error;
 mod folder;
 mod guard;
+pub mod model;
 mod net;
 mod pgbouncer;
 mod postgres;

@@ -1,13 +1,14 @@
 //! The handle, and how a decision is committed: read, decide, commit on condition that what was read
 //! still holds, else again. What each call decides is in the room of that call.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use membrane_core::ids::{IdSource, InstanceId, RandomIds, SessionId};
 use membrane_core::session::Session;
 use membrane_core::time::{Clock, SystemClock, Timestamp};
-use membrane_responder::{Echo, Responder};
+use membrane_responder::{Echo, ModelChoice, Responder};
 use membrane_store::{Change, Receipt, Requirement, Store, StoreError, StoreGauges, StoreStats};
 use tokio::sync::OnceCell;
 
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) limits: Limits,
     responder: Arc<dyn Responder>,
+    /// Which model answers in a project, where that is not the configured one.
+    pub(crate) project_models: HashMap<String, ModelChoice>,
     run_settings: RunSettings,
     runs: LiveRuns,
     pub(crate) leads: Leads,
@@ -82,6 +85,13 @@ impl ChatBuilder {
     #[must_use]
     pub fn responder(mut self, responder: Arc<dyn Responder>) -> Self {
         self.shared.responder = responder;
+        self
+    }
+
+    /// Which model answers in these projects, unless a session chooses itself, by `model` in its metadata.
+    #[must_use]
+    pub fn project_models(mut self, models: HashMap<String, ModelChoice>) -> Self {
+        self.shared.project_models = models;
         self
     }
 
@@ -130,6 +140,7 @@ impl Chat {
                 ids: Arc::new(RandomIds),
                 limits: Limits::default(),
                 responder: Arc::new(Echo::default()),
+                project_models: HashMap::new(),
                 run_settings: RunSettings::default(),
                 runs: LiveRuns::default(),
                 leads: Leads::default(),

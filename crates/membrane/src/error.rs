@@ -56,12 +56,6 @@ pub enum ChatError {
         /// The key.
         key: String,
     },
-    /// The turn under way is another process's.
-    #[error("the turn of session {session} is driven by another server on this database; cancel it there")]
-    DrivenElsewhere {
-        /// The session.
-        session: SessionId,
-    },
     /// The key is known, but the turn that it made was taken off the session since, by a rewind or a restore, and
     /// no checkpoint holds it.
     #[error("the turn of this idempotency key was taken off session {session}; use a new key to send again")]

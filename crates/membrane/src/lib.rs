@@ -73,6 +73,7 @@
 //! while let Some((_, event)) = answer.next().await {
 //!     match event {
 //!         RunEvent::Piece(_) => {} // more of the answer
+//!         RunEvent::Waiting(_) => {} // the model called tools, and waits for their results
 //!         RunEvent::Ended(_) => {} // the turn is durable
 //!     }
 //! }
@@ -91,6 +92,7 @@ pub use membrane_core as core;
 pub use membrane_responder as responder;
 pub use membrane_store as store;
 
+mod alternatives;
 mod append;
 mod branches;
 mod chat;
@@ -113,6 +115,7 @@ mod sessions;
 mod snapshot;
 mod turns;
 
+pub use alternatives::Alternative;
 pub use append::Appended;
 pub use branches::ForkOptions;
 pub use chat::{Chat, ChatBuilder};
@@ -128,8 +131,8 @@ pub use merge::MergeOptions;
 pub use new_turn::NewTurn;
 pub use options::{ClientKey, WriteOptions};
 pub use runs::{
-    EventId, FinishedTurn, PendingTurn, RecoveryGauges, RunEvent, RunOutcome, RunReader, RunSettings,
-    SendOptions, Sent,
+    EditOptions, EventId, FinishedTurn, PendingTurn, RecoveryGauges, RegenerateOptions, RunEvent, RunOutcome,
+    RunReader, RunSettings, SendOptions, Sent, ToolAnswer, ToolDecision,
 };
 pub use save::Saved;
 pub use sessions::NewSessionOptions;
@@ -149,8 +152,9 @@ pub use membrane_core::role::Role;
 pub use membrane_core::session::{Session, SessionPatch};
 pub use membrane_core::state::{Action, State};
 pub use membrane_core::time::{Clock, SystemClock, Timestamp};
+pub use membrane_core::tool::{Consent, ConsentKind, ToolCall, ToolEffect, ToolSpec, ToolUse};
 pub use membrane_core::turn::{
-    Item, KeptTurn, Linearity, Message, Signal, SignalKind, ToolUse, Turn, TurnError, TurnStatus,
+    Item, KeptTurn, Linearity, Message, Signal, SignalKind, Turn, TurnError, TurnStatus,
 };
-pub use membrane_responder::Responder;
+pub use membrane_responder::{ModelChoice, Responder};
 pub use membrane_store::{ConnectionGauges, Store, StoreError, StoreGauges, StoreStats, Subject, Thread};

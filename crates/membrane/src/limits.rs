@@ -82,6 +82,18 @@ impl Limits {
         at_most("metadata", metadata.as_str().len(), self.max_metadata_bytes)
     }
 
+    pub(crate) fn check_output(&self, output: &Json) -> Result<(), ChatError> {
+        at_most("tool's output", output.as_str().len(), self.max_message_bytes)
+    }
+
+    pub(crate) fn check_optional_text(
+        &self,
+        what: &'static str,
+        text: Option<&str>,
+    ) -> Result<(), ChatError> {
+        text.map_or(Ok(()), |text| self.check_text(what, text))
+    }
+
     pub(crate) fn check_text(&self, what: &'static str, text: &str) -> Result<(), ChatError> {
         at_most(what, text.len(), self.max_metadata_bytes)
     }

@@ -24,6 +24,8 @@ const TICKS_PER_SECOND: u32 = 100;
 pub(crate) enum Kind {
     Floor,
     Membrane,
+    /// The same with a model behind it, whose address follows the file.
+    MembraneOfModel,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
         match self {
             Self::Floor => "floor",
             Self::Membrane => "membrane",
+            Self::MembraneOfModel => "membrane-of-model",
         }
     }
 }
@@ -46,9 +49,19 @@ pub(crate) struct Child {
 impl Child {
     /// Starts this program as a server on a file.
     pub(crate) fn start(kind: Kind, path: &Path) -> Result<Self, Failure> {
+        Self::start_with(kind, path, None)
+    }
+
+    /// The same with a model at this address.
+    pub(crate) fn start_of_model(path: &Path, model: SocketAddr) -> Result<Self, Failure> {
+        Self::start_with(Kind::MembraneOfModel, path, Some(model.to_string()))
+    }
+
+    fn start_with(kind: Kind, path: &Path, model: Option<String>) -> Result<Self, Failure> {
         let mut process = Command::new(std::env::current_exe()?)
             .args([SERVE, kind.name()])
             .arg(path)
+            .args(model)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -73,6 +86,13 @@ impl Child {
     /// The most memory that it has had, in MB.
     pub(crate) fn peak_mb(&self) -> Result<f64, Failure> {
         peak_mb(&self.tell("status")?)
+    }
+
+    /// How many bytes it has written to files.
+    pub(crate) fn written_bytes(&self) -> Result<u64, Failure> {
+        let io = self.tell("io")?;
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+        Ok(line.ok_or("a process that does not say what it wrote")?.trim().parse()?)
     }
 
     /// Ends it, and waits until it has let go of its files.
@@ -109,14 +129,17 @@ pub(crate) fn peak_mb(status: &str) -> Result<f64, Failure> {
 
 /// Serves, in a process that [`Child::start`] made; `args` are the server's name and its file.
 pub(crate) fn serve(args: &[String]) -> Result<(), Failure> {
-    let [kind, path] = args else { return Err("name a server and its file".into()) };
-    let path = Path::new(path);
+    let [kind, path, model @ ..] = args else { return Err("name a server and its file".into()) };
+    let (path, model) = (Path::new(path), model.first());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        match [Kind::Floor, Kind::Membrane].into_iter().find(|known| known.name() == kind) {
+        let kinds = [Kind::Floor, Kind::Membrane, Kind::MembraneOfModel];
+        match kinds.into_iter().find(|known| known.name() == kind) {
             Some(Kind::Floor) => floor::serve(path, listener, parent_gone()).await,
-            Some(Kind::Membrane) => membrane::serve(path, listener, parent_gone()).await,
+            Some(Kind::Membrane | Kind::MembraneOfModel) => {
+                membrane::serve(path, listener, model, parent_gone()).await
+            }
             None => Err(format!("{kind:?} is no server").into()),
         }
     })

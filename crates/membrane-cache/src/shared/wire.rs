@@ -161,7 +161,8 @@ impl<'a> Reader<'a> {
 mod tests {
     use membrane_core::ids::SegmentId;
     use membrane_core::json::Json;
-    use membrane_core::turn::{Item, ToolUse, TurnError};
+    use membrane_core::tool::ToolUse;
+    use membrane_core::turn::{Item, TurnError};
 
     use super::*;
     use crate::page::tests::stored;
@@ -177,12 +178,10 @@ mod tests {
         rich.turn.items = vec![
             Item::Reasoning("hm".to_owned()),
             Item::Tool(ToolUse {
-                call_id: "c".to_owned(),
-                name: "t".to_owned(),
-                input: Json::null(),
                 output: Json::empty_object(),
                 success: false,
                 duration_ms: 1.5,
+                ..ToolUse::new("c", "t", Json::null())
             }),
         ];
         let mut old = StoredTurn::clone(&stored(127, "old"));
@@ -237,14 +236,9 @@ mod tests {
     #[test]
     fn what_has_no_text_is_not_put() {
         let mut odd = StoredTurn::clone(&stored(64, "a"));
-        odd.turn.items.push(Item::Tool(ToolUse {
-            call_id: String::new(),
-            name: String::new(),
-            input: Json::null(),
-            output: Json::null(),
-            success: true,
-            duration_ms: f64::INFINITY,
-        }));
+        odd.turn
+            .items
+            .push(Item::Tool(ToolUse { duration_ms: f64::INFINITY, ..ToolUse::new("", "", Json::null()) }));
         assert_eq!(encode(&Page::new([Arc::new(odd)]), "keep", KEY), None);
     }
 }

@@ -155,12 +155,10 @@ impl TurnLine {
         let mut items: Vec<Item> = self.reasoning.into_iter().map(Item::Reasoning).collect();
         for tool in self.tools {
             items.push(Item::Tool(ToolUse {
-                call_id: tool.call_id,
-                name: tool.name,
-                input: raw("tool's input", tool.input)?,
                 output: raw("tool's output", tool.output)?,
                 success: tool.success,
                 duration_ms: tool.duration_ms,
+                ..ToolUse::new(tool.call_id, tool.name, raw("tool's input", tool.input)?)
             }));
         }
         Ok(NewTurn {

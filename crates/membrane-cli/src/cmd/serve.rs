@@ -8,6 +8,9 @@ use membrane_http::telemetry::Telemetry;
 use membrane_http::{App, HttpSettings, Server, ServerSettings, router};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::housekeeping::{self, Rounds};
 use super::upgraded;
@@ -25,6 +28,7 @@ pub(crate) async fn serve(settings: &Settings, args: &Serve, output: &mut Output
     let telemetry = Telemetry::install().map_err(|error| Failure::failed("failed", error.to_string()))?;
     wiring::describe_metrics();
     let signals = signals::listen()?;
+    let responder = wiring::responder(settings)?;
     let addr = settings.server.addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {
         let why = Failure::io(&format!("listen on {addr}"), &error);
@@ -37,7 +41,8 @@ pub(crate) async fn serve(settings: &Settings, args: &Serve, output: &mut Output
     }
     let chat = Chat::builder(store)
         .limits(settings.limits)
-        .responder(wiring::responder(settings))
+        .responder(responder)
+        .project_models(wiring::project_models(settings))
         .runs(run_settings(settings))
         .build();
     housekeeping::recover(&chat).await;
@@ -78,14 +83,17 @@ fn announce(addr: std::net::SocketAddr, settings: &Settings, output: &mut Output
 
 fn log_to_stderr(level: LogLevel) {
     let level = match level {
-        LogLevel::Error => tracing::Level::ERROR,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Debug => tracing::Level::DEBUG,
-        LogLevel::Trace => tracing::Level::TRACE,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
+    // It logs what models say, and warns of what is no trouble; what went wrong is told by ourselves.
+    let filter = Targets::new().with_default(level).with_target("genai", LevelFilter::OFF);
     let ansi = io::IsTerminal::is_terminal(&io::stderr());
-    tracing_subscriber::fmt().with_max_level(level).with_ansi(ansi).with_writer(io::stderr).init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(io::stderr);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }
 
 fn run_settings(settings: &Settings) -> RunSettings {
@@ -94,6 +102,7 @@ fn run_settings(settings: &Settings) -> RunSettings {
         renew_every: settings.runs.renew,
         flush_every: settings.runs.flush,
         keep_ended_for: settings.runs.keep_ended,
+        context_tokens: settings.model.context_size,
         ..RunSettings::default()
     }
 }
@@ -128,7 +137,7 @@ mod tests {
         assert_eq!(run_settings(&settings), RunSettings::default());
         assert_eq!(http_settings(&settings), HttpSettings::default());
         assert_eq!(server_settings(&settings), ServerSettings::default());
-        let echo = wiring::responder(&settings);
+        let echo = wiring::responder(&settings).unwrap();
         assert_eq!(echo.model(), membrane::Responder::model(&membrane::responder::Echo::default()));
     }
 }

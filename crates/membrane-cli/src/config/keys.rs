@@ -3,6 +3,8 @@
 //!
 //! Not here: which database there is (`database.rs`), and what cannot be set, such as how a commit is synced.
 
+mod model;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -11,8 +13,8 @@ use membrane::Limits;
 use super::database::{self, Database};
 use super::reader::{Key, Reader};
 use super::settings::{
-    CacheSettings, EchoSettings, LogFormat, LogLevel, LogSettings, ModelSettings, Pooler, PostgresSettings,
-    Provider, RunSettings, ServerSettings, Settings, SqliteSettings,
+    CacheSettings, EchoSettings, LogFormat, LogLevel, LogSettings, Pooler, PostgresSettings, RunSettings,
+    ServerSettings, Settings, SqliteSettings,
 };
 use super::urls::{CACHE_FORM, CacheUrl, POSTGRES_FORM};
 use crate::failure::Failure;
@@ -34,7 +36,7 @@ pub(super) fn read(database: Database, from: &mut Reader<'_>) -> Settings {
         sqlite: sqlite(from),
         postgres: postgres(from),
         cache: cache(cache_mib, from),
-        model: model(from),
+        model: model::read(from),
         log: log(from),
     }
 }
@@ -305,18 +307,6 @@ fn cache(default_mib: usize, from: &mut Reader<'_>) -> CacheSettings {
             600_000,
             1000..=DAY_MS,
         ),
-    }
-}
-
-fn model(from: &mut Reader<'_>) -> ModelSettings {
-    ModelSettings {
-        provider: from.word(
-            Key("chat.model.provider", "who answers"),
-            Provider::Echo,
-            &[("echo", Provider::Echo)],
-        ),
-        name: from
-            .text(Key("chat.model.name", "which of the provider's models; the provider's choice by default")),
     }
 }
 

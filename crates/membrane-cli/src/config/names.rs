@@ -13,7 +13,7 @@ pub(crate) fn variable(key: &str) -> String {
 /// Whether a value with this key is never shown.
 pub(super) fn is_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key).to_ascii_lowercase();
-    ["key", "secret", "token", "password"].iter().any(|word| last.contains(word))
+    last.split('_').any(|word| ["key", "secret", "token", "password"].contains(&word))
 }
 
 /// A name that is not known, and what was meant by it, probably.

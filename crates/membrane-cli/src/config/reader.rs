@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use membrane::ModelChoice;
+use membrane::responder::provider::ProviderKind;
 use membrane_http::Origins;
 use serde_json::{Value as Json, json};
 
@@ -53,7 +55,7 @@ impl<'a> Reader<'a> {
         Self { sources, known: Vec::new(), failures: Vec::new() }
     }
 
-    fn number(&mut self, key: Key, default: u64, range: RangeInclusive<u64>) -> u64 {
+    pub(super) fn number(&mut self, key: Key, default: u64, range: RangeInclusive<u64>) -> u64 {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
         let parse = |value: &Yaml| match value {
             Yaml::Integer(number) => u64::try_from(*number).ok(),
@@ -111,6 +113,43 @@ impl<'a> Reader<'a> {
         let allowed = "*, or origins such as http://localhost:3000 with commas between them".to_owned();
         let show = |origins: &Origins| (*origins != Origins::None).then(|| origins.to_string()).into();
         self.read(key, allowed, Origins::None, parse, show)
+    }
+
+    /// Models of projects: nothing, unless something is given.
+    pub(super) fn models(&mut self, key: Key) -> Vec<(String, ModelChoice)> {
+        let parse = |value: &Yaml| match value {
+            Yaml::Text(text) => parse_models(text),
+            _ => None,
+        };
+        let allowed = "PROJECT=MODEL or PROJECT=PROVIDER:MODEL, with commas between them".to_owned();
+        let show = |models: &Vec<(String, ModelChoice)>| {
+            let texts: Vec<String> = models.iter().map(show_model).collect();
+            (!texts.is_empty()).then(|| texts.join(",")).into()
+        };
+        self.read(key, allowed, Vec::new(), parse, show)
+    }
+
+    /// Text, or else what the first of these variables of other programs holds that is set.
+    pub(super) fn text_or(&mut self, key: Key, variables: &[&'static str]) -> Option<String> {
+        let name = key.0;
+        let given = self.text(key);
+        if given.is_some() {
+            return given;
+        }
+        for variable in variables {
+            match self.sources.environment.find(variable) {
+                Ok(None) => {}
+                Ok(Some(text)) => {
+                    if let Some(known) = self.known.iter_mut().rfind(|known| known.key == name) {
+                        known.value = json!(text);
+                        known.origin = Origin::Environment((*variable).to_owned());
+                    }
+                    return Some(text.to_owned());
+                }
+                Err(failure) => self.failures.push(failure),
+            }
+        }
+        None
     }
 
     pub(super) fn text(&mut self, key: Key) -> Option<String> {
@@ -217,6 +256,33 @@ impl<'a> Reader<'a> {
             Some(file) => find_expanded(file, key, environment),
             None => Ok(None),
         }
+    }
+}
+
+/// `research=gpt-5,legal=anthropic:claude-5`: the provider stands before the first colon if it is one.
+fn parse_models(text: &str) -> Option<Vec<(String, ModelChoice)>> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let model = |entry: &str| {
+        let (project, model) = entry.split_once('=')?;
+        let (project, model) = (project.trim(), model.trim());
+        let split = model.split_once(':').filter(|(provider, _)| ProviderKind::parse(provider).is_ok());
+        let choice = match split {
+            Some((provider, name)) => {
+                ModelChoice { provider: Some(provider.to_owned()), name: Some(name.to_owned()) }
+            }
+            None => ModelChoice { provider: None, name: Some(model.to_owned()) },
+        };
+        let has_name = choice.name.as_ref().is_some_and(|name| !name.is_empty());
+        (has_name && !project.is_empty()).then(|| (project.to_owned(), choice))
+    };
+    entries.map(model).collect()
+}
+
+fn show_model((project, choice): &(String, ModelChoice)) -> String {
+    let name = choice.name.as_deref().unwrap_or_default();
+    match &choice.provider {
+        Some(provider) => format!("{project}={provider}:{name}"),
+        None => format!("{project}={name}"),
     }
 }
 

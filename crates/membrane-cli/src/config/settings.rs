@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use membrane::Limits;
+use membrane::responder::provider::{Account, ProviderKind};
+use membrane::{Limits, ModelChoice};
 use membrane_http::Origins;
 
 use super::database::Database;
@@ -106,13 +107,23 @@ pub(crate) struct CacheSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ModelSettings {
     pub(crate) provider: Provider,
-    /// Nothing leaves the choice to the provider.
     pub(crate) name: Option<String>,
+    /// Which model answers in a project, by the project's id.
+    pub(crate) projects: Vec<(String, ModelChoice)>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) silence_timeout: Duration,
+    pub(crate) max_retries: u32,
+    pub(crate) max_retry_wait: Duration,
+    /// How much of a conversation a model is shown, in estimated tokens.
+    pub(crate) context_size: u64,
+    /// What is known of each provider of models.
+    pub(crate) accounts: Vec<(ProviderKind, Account)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Provider {
     Echo,
+    Model(ProviderKind),
 }
 
 /// What is logged, on standard error.

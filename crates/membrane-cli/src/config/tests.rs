@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use membrane::ModelChoice;
+use membrane::responder::provider::ProviderKind;
 use serde_json::{Value as Json, json};
 
 use super::environment::Environment;
@@ -123,6 +125,22 @@ fn every_default_is_the_promised_one() {
         ("chat.cache.lifetime_ms", json!(600_000)),
         ("chat.model.provider", json!("echo")),
         ("chat.model.name", Json::Null),
+        ("chat.model.base_url", Json::Null),
+        ("chat.model.api_key", Json::Null),
+        ("chat.model.projects", Json::Null),
+        ("chat.model.connect_timeout_ms", json!(10_000)),
+        ("chat.model.silence_timeout_ms", json!(120_000)),
+        ("chat.model.max_retries", json!(2)),
+        ("chat.model.max_retry_wait_ms", json!(20_000)),
+        ("chat.model.context_size", json!(160_000)),
+        ("chat.openai.base_url", Json::Null),
+        ("chat.openai.api_key", Json::Null),
+        ("chat.anthropic.base_url", Json::Null),
+        ("chat.anthropic.api_key", Json::Null),
+        ("chat.gemini.base_url", Json::Null),
+        ("chat.gemini.api_key", Json::Null),
+        ("chat.ollama.base_url", Json::Null),
+        ("chat.ollama.api_key", Json::Null),
         ("chat.log.level", json!("info")),
         ("chat.log.format", json!("text")),
     ];
@@ -174,7 +192,7 @@ fn every_number_takes_both_ends_of_its_range_and_nothing_beyond() {
         assert!(!accepted(max + 1), "{} takes no {}", known.key, max + 1);
         assert!(min == 0 || !accepted(min - 1), "{} takes no {}", known.key, min - 1);
     }
-    assert_eq!(numbers, 34);
+    assert_eq!(numbers, 39);
 }
 
 #[test]
@@ -226,7 +244,9 @@ fn what_a_key_cannot_be_is_refused_with_place_key_value_and_remedy() {
         ("chat.server.drain_ms", "{a: 1}", "a map", "a whole number"),
         ("chat.server.addr", "8642", "8642", "an IP address with a port"),
         ("chat.server.addr", "localhost:8642", "\"localhost:8642\"", "127.0.0.1:8642"),
-        ("chat.model.provider", "openai", "\"openai\"", "one of: echo"),
+        ("chat.model.provider", "nobody", "\"nobody\"", "one of: echo, openai, anthropic, gemini, ollama"),
+        ("chat.model.projects", "p=", "\"p=\"", "PROJECT=MODEL or PROJECT=PROVIDER:MODEL"),
+        ("chat.model.api_key", "[a]", "what it is", "text"),
         ("chat.model.name", "4", "4", "in quotes"),
         ("chat.model.name", "' '", "\" \"", "text"),
         ("chat.postgres.pooler", "statement", "\"statement\"", "one of: none, session, transaction"),
@@ -342,6 +362,33 @@ fn an_unknown_variable_of_ours_names_the_nearest_known_one() {
     assert!(error.starts_with(expected), "{error}");
     from_environment("KGENTS_CHAT_SERVER_ADR", "").unwrap();
     from_environment("KGENTS_OTHER", "x").unwrap();
+}
+
+#[test]
+fn a_providers_key_is_that_of_the_file_or_of_its_usual_variable_and_never_shown() {
+    let usual = [("OPENAI_API_KEY", "usual"), ("GOOGLE_API_KEY", "google"), ("ANTHROPIC_API_KEY", "ant")];
+    let yaml = "chat:\n  model: {provider: openai, base_url: 'http://here', projects: 'a=gpt:1, b=anthropic:claude'}\n  \
+                anthropic: {api_key: '${MINE}'}\n";
+    let (settings, entries) = resolved(None, &[&usual[..], &[("MINE", "mine")]].concat(), yaml).unwrap();
+    let account = |kind| {
+        let (_, account) = settings.model.accounts.iter().find(|(known, _)| *known == kind).unwrap();
+        (account.base_url.as_deref(), account.api_key.as_deref())
+    };
+    assert_eq!(account(ProviderKind::OpenAi), (Some("http://here"), Some("usual")));
+    assert_eq!(account(ProviderKind::Anthropic), (None, Some("mine")), "the file comes first");
+    assert_eq!(account(ProviderKind::Gemini), (None, Some("google")));
+    assert_eq!(account(ProviderKind::Ollama), (None, None));
+    assert_eq!(
+        entry(&entries, "chat.openai.api_key"),
+        (&json!("***"), "environment OPENAI_API_KEY".to_owned())
+    );
+    assert_eq!(entry(&entries, "chat.ollama.api_key").0, &Json::Null);
+    let choice = |provider: Option<&str>, name: &str| ModelChoice {
+        provider: provider.map(str::to_owned),
+        name: Some(name.to_owned()),
+    };
+    let expected = [("a", choice(None, "gpt:1")), ("b", choice(Some("anthropic"), "claude"))];
+    assert_eq!(settings.model.projects, expected.map(|(project, model)| (project.to_owned(), model)));
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //! responder.
 
 mod cache;
+mod models;
 mod postgres;
 
+pub(crate) use models::{project_models, responder};
 pub(crate) use postgres::{
     check as check_postgres, examine as examine_postgres, trace_session as trace_postgres_session,
 };
@@ -12,12 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use membrane::core::time::Clock;
-use membrane::responder::{Echo, EchoOptions};
 use membrane::store::kgents::Report;
 pub(crate) use membrane::store::kgents::UpgradeOptions;
 use membrane::store::memory::MemoryStore;
 use membrane::store::transfer::{RowSink, RowSource};
-use membrane::{Responder, Store, StoreStats, SystemClock};
+use membrane::{Store, StoreStats, SystemClock};
 use membrane_sqlite::backup::{self, Backup, BackupError, Place, Restored};
 use membrane_sqlite::check::{CheckError, check_file};
 pub(crate) use membrane_sqlite::check::{CheckReport, Theme};
@@ -30,7 +31,7 @@ pub(crate) use membrane_sqlite::repair::{RepairError, RepairOptions, Repaired, r
 use membrane_sqlite::transfer::{SqliteSink, SqliteSource};
 use membrane_sqlite::{OldFormat, OpenError, SqliteOptions, SqliteStore, Synchronous, detect};
 
-use crate::config::{Database, Provider, Settings, SqliteSettings};
+use crate::config::{Database, Settings, SqliteSettings};
 use crate::failure::{Exit, Failure};
 
 /// Whether a command may make a database that is not there. A mistyped name should not become a file.
@@ -123,21 +124,12 @@ pub(crate) fn check(path: &Path) -> Result<(CheckReport, Option<StoreStats>), Fa
     })
 }
 
-/// Who answers messages.
-pub(crate) fn responder(settings: &Settings) -> Arc<dyn Responder> {
-    match settings.model.provider {
-        Provider::Echo => Arc::new(Echo::new(EchoOptions {
-            delay: settings.echo.delay,
-            piece_chars: settings.echo.piece_chars,
-        })),
-    }
-}
-
 /// Says what the backends measure.
 pub(crate) fn describe_metrics() {
     membrane_sqlite::telemetry::describe();
     membrane_postgres::telemetry::describe();
     membrane_cache::telemetry::describe();
+    models::describe_metrics();
 }
 
 /// Which steps of the schema the database holds. Changes nothing.

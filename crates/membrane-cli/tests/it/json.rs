@@ -233,6 +233,7 @@ fn an_unfinished_turn_shows_as_pending() {
         phase: RunPhase::Running,
         lease: Lease { owner: InstanceId::from_stored("elsewhere"), token: LeaseToken(1) },
         started_at: Timestamp::from_micros(5),
+        version: 0,
     };
     let begin = Write::BeginRun { run, lease_for: std::time::Duration::from_secs(3600) };
     let pieces = ["so ", "far"].map(|text| PieceBody::Text(text.into()));

@@ -9,3 +9,5 @@ pub(crate) mod operations;
 pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod sessions;
+pub(crate) mod tools;
+pub(crate) mod turns;

@@ -10,21 +10,15 @@ use super::schema::{Cancelled, NewMessage, ReadRefusals, WriteRefusals};
 use crate::answer;
 use crate::app::App;
 use crate::error::ApiError;
-use crate::request::{EmptyBody, Fields, Incoming, KeyCovers, PathId};
-use crate::stream::{cumulative, delta};
-
-/// The form of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Cumulative,
-    Delta,
-}
+use crate::request::{EmptyBody, Incoming, KeyCovers, PathId};
+use crate::stream::{Form, delta};
 
 /// Send a message; the answer comes as server-sent events.
 ///
 /// By default in kgents' form: `data: {"type":"content","content":<all so far>}` and at last
 /// `data: {"type":"done","turn_count":N,"turn":{…}}`. With `stream=delta` as numbered events that can be resumed.
-/// The turn goes on when the reader leaves.
+/// The turn goes on when the reader leaves. When the model calls tools, the last event is `awaiting_tool` with its calls; the
+/// answer goes on where their results are handed in.
 #[utoipa::path(
     post, path = "/api/chat/{id}/send", tag = "turns", request_body = NewMessage,
     params(
@@ -44,19 +38,13 @@ pub(crate) async fn send(
     let mut fields = request.fields(EmptyBody::Refused)?;
     let message = fields.string("message");
     fields.finish()?;
-    let mut fields = Fields::of_query(query.as_deref());
-    let forms = [("cumulative", Form::Cumulative), ("delta", Form::Delta)];
-    let form = fields.choice_or("stream", forms, Form::Cumulative);
-    fields.finish()?;
+    let form = Form::asked(query.as_deref())?;
     let key = request.client_key(KeyCovers::Body)?;
     // The body is no longer needed, and may be large.
     drop(request);
     let permit = app.open_stream()?;
     let Sent { reader, .. } = app.chat.send(&id, SendOptions { message: Message::new(message), key }).await?;
-    Ok(match form {
-        Form::Cumulative => cumulative::response(reader, permit),
-        Form::Delta => delta::response(reader, app.settings.heartbeat, permit),
-    })
+    Ok(form.respond(&app, reader, permit))
 }
 
 /// Listen to the turn that is under way, or has just ended, as numbered events.
@@ -80,7 +68,7 @@ pub(crate) async fn attach(
     let permit = app.open_stream()?;
     let reader = app.chat.attach(&id, delta::last_event_id(&headers)).await?;
     Ok(match reader {
-        Some(reader) => delta::response(reader, app.settings.heartbeat, permit),
+        Some(reader) => Form::Delta.respond(&app, reader, permit),
         None => StatusCode::NO_CONTENT.into_response(),
     })
 }

@@ -92,6 +92,79 @@ pub(crate) struct NewSession {
     /// `main` by default; may be empty, not null.
     #[schema(required = false)]
     branch_name: String,
+    title: Option<String>,
+    #[schema(required = false)]
+    tags: Vec<String>,
+    /// An object of the client's own. `model` and `tools` in it choose who answers, and what the model may call.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<String>,
+}
+
+/// What changes; what is left out stays.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SessionChange {
+    /// Null removes it.
+    title: Option<String>,
+    #[schema(required = false)]
+    tags: Vec<String>,
+    #[schema(required = false)]
+    pinned: bool,
+    #[schema(required = false)]
+    archived: bool,
+    /// Null takes it out of its project.
+    project_id: Option<String>,
+    /// Replaces the object as a whole.
+    #[schema(required = false, value_type = Object)]
+    metadata: String,
+}
+
+/// What to say in place of a turn.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EditedTurn {
+    /// May be empty; at most 4 MiB unless configured otherwise.
+    message: String,
+    /// What the new session is called; `edit-<n>` by default.
+    branch_name: Option<String>,
+}
+
+/// How to have a message answered once more; the body may be left out.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RegeneratedTurn {
+    /// What the new session is called; `regenerate-<n>` by default.
+    branch_name: Option<String>,
+}
+
+/// What came of a tool.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewToolResult {
+    /// Any value, null by default; the model gets a text as it is, and anything else as JSON.
+    #[schema(required = false, value_type = serde_json::Value)]
+    output: String,
+    /// True by default.
+    #[schema(required = false)]
+    success: bool,
+    /// Why it did not work.
+    error: Option<String>,
+    /// How long it took; the time since the model called by default.
+    #[schema(minimum = 0)]
+    duration_ms: Option<f64>,
+    /// Who hands it in; `user` by default.
+    by: Option<String>,
+}
+
+/// What somebody says to a tool's use; the body may be left out.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewToolDecision {
+    reason: Option<String>,
+    /// Who; `user` by default.
+    by: Option<String>,
+}
+
+/// What was said to a tool's use.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Decided {
+    pub(crate) call_id: String,
+    pub(crate) approved: bool,
 }
 
 /// A message.

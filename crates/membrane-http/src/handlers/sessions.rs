@@ -3,9 +3,11 @@
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use membrane::{Cursor, NewSessionOptions, PageRequest, PendingTurn, SessionFilter, SessionId};
+use membrane::{
+    Cursor, NewSessionOptions, PageRequest, PendingTurn, SessionFilter, SessionId, SessionPatch, WriteOptions,
+};
 
-use super::schema::{NewSession, ReadRefusals, WriteRefusals};
+use super::schema::{NewSession, ReadRefusals, SessionChange, WriteRefusals};
 use crate::answer::{self, Turns};
 use crate::app::App;
 use crate::error::ApiError;
@@ -40,10 +42,21 @@ pub(crate) async fn create_session(
     let mut fields = request.fields(EmptyBody::Refused)?;
     let project_id = fields.optional_string("project_id");
     let branch_name = fields.string_or("branch_name", membrane::core::session::MAIN_BRANCH);
+    let title = fields.optional_string("title");
+    let tags = fields.optional_strings("tags").unwrap_or_default();
+    let metadata = fields.optional_object("metadata");
     fields.finish()?;
     let turns = Turns::asked(query.as_deref())?;
     let key = request.client_key(KeyCovers::Body)?;
-    let options = NewSessionOptions { project_id, branch_name: Some(branch_name), key, ..Default::default() };
+    let options = NewSessionOptions {
+        project_id,
+        branch_name: Some(branch_name),
+        title,
+        tags,
+        metadata,
+        key,
+        ..Default::default()
+    };
     let session = app.chat.create_session(options).await?;
     answer::session(&app, &session.id, StatusCode::CREATED, turns).await
 }
@@ -98,6 +111,37 @@ pub(crate) async fn get_session_alias(
     query: RawQuery,
 ) -> Result<Response, ApiError> {
     get_session(app, id, query).await
+}
+
+/// Change a session's names and flags.
+#[utoipa::path(
+    patch, path = "/api/chat/{id}", tag = "sessions", request_body = SessionChange,
+    params(
+        ("id" = String, Path, description = "the session"),
+        ("turns" = Option<String>, Query, description = "`none` leaves the turns out"),
+    ),
+    responses((status = 200, description = "The session", body = WholeSession), WriteRefusals)
+)]
+pub(crate) async fn patch_session(
+    State(app): State<App>,
+    PathId(id): PathId,
+    RawQuery(query): RawQuery,
+    request: Incoming,
+) -> Result<Response, ApiError> {
+    let mut fields = request.fields(EmptyBody::Refused)?;
+    let patch = SessionPatch {
+        title: fields.is_given("title").then(|| fields.optional_string("title")),
+        tags: fields.is_given("tags").then(|| fields.strings("tags")),
+        pinned: fields.is_given("pinned").then(|| fields.boolean_or("pinned", false)),
+        archived: fields.is_given("archived").then(|| fields.boolean_or("archived", false)),
+        project_id: fields.is_given("project_id").then(|| fields.optional_string("project_id")),
+        metadata: fields.is_given("metadata").then(|| fields.object("metadata")).flatten(),
+        ..SessionPatch::default()
+    };
+    fields.finish()?;
+    let turns = Turns::asked(query.as_deref())?;
+    app.chat.patch_session(&id, patch, WriteOptions::default()).await?;
+    answer::session(&app, &id, StatusCode::OK, turns).await
 }
 
 /// Sessions, the most recently active first, ties by id; without their turns.

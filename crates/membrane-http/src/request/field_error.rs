@@ -51,6 +51,8 @@ pub(super) enum Problem {
     NotAnInteger,
     NotAnIntegersText,
     HasFraction,
+    NotANumber,
+    NotANumbersText,
     TooLarge,
     Below(i64),
     Above(i64),
@@ -99,6 +101,10 @@ impl Problem {
             }
             Self::HasFraction => {
                 ("int_from_float", "Input should be a valid integer, got a number with a fractional part")
+            }
+            Self::NotANumber => ("float_type", "Input should be a valid number"),
+            Self::NotANumbersText => {
+                ("float_parsing", "Input should be a valid number, unable to parse string as a number")
             }
             Self::TooLarge => {
                 ("int_parsing_size", "Unable to parse input string as an integer, exceeded maximum size")

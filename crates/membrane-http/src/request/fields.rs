@@ -9,7 +9,7 @@ use super::collect::Source;
 use super::field_error::{Problem, Problems, Step};
 use super::integer::Bounds;
 use super::query::Parameters;
-use super::scalars::{in_bounds, parse_boolean, parse_choice, parse_string};
+use super::scalars::{in_bounds, parse_boolean, parse_choice, parse_number, parse_object, parse_string};
 use crate::error::ApiError;
 
 /// Reads fields by name. Unknown fields are ignored.
@@ -159,12 +159,19 @@ impl<'a> Fields<'a> {
         self.defaulted(name, |json| Json::parse(name, json).map_err(|_| Problem::NotAString))
     }
 
+    /// A number of at least 0, or none if it is null or not there.
+    pub fn optional_number(&mut self, name: &'static str) -> Option<f64> {
+        self.optional(name, parse_number)
+    }
+
+    /// An object, byte for byte as it was given, which must be there; null is refused.
+    pub fn object(&mut self, name: &'static str) -> Option<Json> {
+        self.required(name, None, |json| parse_object(name, json).map(Some))
+    }
+
     /// An object, byte for byte as it was given; none if it is null or not there.
     pub fn optional_object(&mut self, name: &'static str) -> Option<Json> {
-        self.optional(name, |json| match Json::parse(name, json) {
-            Ok(object) if object.is_object() => Ok(object),
-            _ => Err(Problem::NotADictionary),
-        })
+        self.optional(name, |json| parse_object(name, json))
     }
 
     /// Ends the reading.

@@ -61,4 +61,4 @@ pub use fields::Fields;
 pub use idempotency::idempotency_key;
 pub use incoming::{EmptyBody, Incoming, KeyCovers};
 pub use integer::Bounds;
-pub use path::{PathCheckpoint, PathId};
+pub use path::{PathCall, PathCheckpoint, PathId, PathTurn};

@@ -6,6 +6,8 @@ use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use membrane::{CheckpointId, SessionId};
 
+use super::field_error::Step;
+use super::integer::parse_integer;
 use super::query::decode_percent;
 use crate::error::ApiError;
 
@@ -24,6 +26,18 @@ pub struct PathId(pub SessionId);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathCheckpoint(pub SessionId, pub CheckpointId);
 
+/// The session and the turn that a route's first two parameters name. The turn may not be there.
+///
+/// What is no integer is refused as pydantic does: 422.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathTurn(pub SessionId, pub i64);
+
+/// The session and the call of a tool that a route's first two parameters name.
+///
+/// What is no text names nothing: 404.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathCall(pub SessionId, pub String);
+
 impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = ApiError;
 
@@ -41,6 +55,32 @@ impl<S: Send + Sync> FromRequestParts<S> for PathCheckpoint {
         let checkpoint = text_of(segment).and_then(|text| CheckpointId::parse(&text).ok());
         let missing = || ApiError::not_found(format!("Checkpoint {} not found", shortened(segment)));
         Ok(Self(session, checkpoint.ok_or_else(missing)?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathTurn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let session = session_of(parts)?;
+        let segment = segment(parts, 1);
+        let input = serde_json::Value::String(text_of(segment).unwrap_or_else(|| segment.to_owned()));
+        let input = input.to_string();
+        let loc = || vec![Step::Name("path"), Step::Name("n")];
+        let number = parse_integer(&input, (..).into());
+        let number = number.map_err(|problem| ApiError::invalid_body(vec![problem.at(loc(), &input)]))?;
+        Ok(Self(session, number))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathCall {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let session = session_of(parts)?;
+        let segment = segment(parts, 1);
+        let missing = || ApiError::not_found(format!("Tool call {} not found", shortened(segment)));
+        Ok(Self(session, text_of(segment).ok_or_else(missing)?))
     }
 }
 

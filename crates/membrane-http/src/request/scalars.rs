@@ -2,6 +2,8 @@
 //!
 //! Integers have a room of their own; finding values is not here.
 
+use membrane::Json;
+
 use super::field_error::Problem;
 use super::integer::{Bounds, parse_integer};
 
@@ -27,6 +29,23 @@ pub(super) fn parse_boolean(json: &str) -> Result<bool, Problem> {
             Ok(_) => Err(Problem::NotABooleansText),
             Err(_) => Err(Problem::NotABoolean),
         },
+    }
+}
+
+pub(super) fn parse_object(name: &'static str, json: &str) -> Result<Json, Problem> {
+    Json::parse(name, json).ok().filter(Json::is_object).ok_or(Problem::NotADictionary)
+}
+
+/// A number of at least 0; a text that is one is, too.
+pub(super) fn parse_number(json: &str) -> Result<f64, Problem> {
+    let text = parse_string(json).ok();
+    let parsed =
+        text.as_deref().unwrap_or(json).trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    match parsed {
+        Some(number) if number < 0.0 => Err(Problem::Below(0)),
+        Some(number) => Ok(number),
+        None if text.is_some() => Err(Problem::NotANumbersText),
+        None => Err(Problem::NotANumber),
     }
 }
 

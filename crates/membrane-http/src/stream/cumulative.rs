@@ -4,15 +4,15 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::response::Response;
-use bytes::Bytes;
-use futures_util::stream;
-use membrane::RunReader;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, stream};
+use membrane::core::run::OpenCall;
+use membrane::{RunOutcome, RunReader};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
-use super::frames::{Ended, frame};
+use super::frames::{Ended, PendingApproval, Waiting, frame};
 
 /// A frame is due when the answer grew by this part.
 const GROWTH: usize = 8;
@@ -41,8 +41,12 @@ struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The answer's frames, then how it ended. No comments and no ids: kgents' clients know neither.
-pub(crate) fn response(reader: RunReader, permit: OwnedSemaphorePermit) -> Response {
+/// The answer's frames, then how it ended, or the calls of tools for which it waits. No comments and no ids: kgents' clients
+/// know neither.
+pub(crate) fn frames(
+    reader: RunReader,
+    permit: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
     let place = Place {
         reader,
         sent_bytes: 0,
@@ -51,10 +55,10 @@ pub(crate) fn response(reader: RunReader, permit: OwnedSemaphorePermit) -> Respo
         has_ended: false,
         _permit: permit,
     };
-    super::respond(stream::unfold(place, |mut place| async move {
+    stream::unfold(place, |mut place| async move {
         let frame = place.next().await?;
         Some((Ok::<Bytes, Infallible>(frame), place))
-    }))
+    })
 }
 
 impl Place {
@@ -71,7 +75,10 @@ impl Place {
             }
             if let Some(outcome) = outcome {
                 self.has_ended = true;
-                return Some(frame(None, &Ended::new(None, &outcome)));
+                return Some(match &*outcome {
+                    RunOutcome::Waiting(calls) => waiting(self.reader.turn_number(), calls),
+                    outcome => frame(None, &Ended::new(None, outcome)),
+                });
             }
             if n_bytes > self.sent_bytes && self.sent_bytes < SHORT_BYTES {
                 // Time alone makes it due.
@@ -93,4 +100,14 @@ impl Place {
         self.due_at = Instant::now() + PAUSE;
         frame(None, &Content { kind: "content", content: &text })
     }
+}
+
+/// What is to be approved, each in a frame of its own that kgents' client knows, then all calls.
+fn waiting(turn_number: u64, calls: &[OpenCall]) -> Bytes {
+    let mut frames = BytesMut::new();
+    for approval in calls.iter().filter_map(PendingApproval::of) {
+        frames.extend_from_slice(&frame(None, &approval));
+    }
+    frames.extend_from_slice(&frame(None, &Waiting::new(None, turn_number, calls)));
+    frames.freeze()
 }

@@ -1,10 +1,11 @@
 //! What stands in the frames.
 
 use bytes::Bytes;
-use membrane::{EventId, FinishedTurn, RunOutcome, TurnStatus};
+use membrane::core::run::OpenCall;
+use membrane::{EventId, FinishedTurn, RunOutcome, ToolEffect, TurnStatus};
 use serde::Serialize;
 
-use crate::wire::{self, TurnView};
+use crate::wire::{self, CallView, TurnView};
 
 /// One `data:` line, with the event's id if it has one.
 pub(super) fn frame(id: Option<u64>, event: &impl Serialize) -> Bytes {
@@ -19,6 +20,74 @@ pub(super) fn frame(id: Option<u64>, event: &impl Serialize) -> Bytes {
     }
     text.extend_from_slice(b"\n\n");
     text.into()
+}
+
+/// A session was made for what follows.
+pub(super) fn made_session(id: &str) -> Bytes {
+    frame(None, &MadeSession { kind: "session", session_id: id })
+}
+
+#[derive(Serialize)]
+struct MadeSession<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    session_id: &'a str,
+}
+
+/// The model called tools and waits: the last event of a stream, which goes on where their results are handed in.
+#[derive(Serialize)]
+pub(super) struct Waiting<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    turn_number: u64,
+    calls: Vec<CallView<'a>>,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(id: Option<EventId>, turn_number: u64, calls: &'a [OpenCall]) -> Self {
+        Self {
+            kind: "awaiting_tool",
+            seq: id.map(|id| id.0),
+            turn_number,
+            calls: calls.iter().map(|open| wire::call(&open.call, open.consent.as_ref())).collect(),
+        }
+    }
+}
+
+/// A call that is to be approved, in the words that kgents' client knows.
+#[derive(Serialize)]
+pub(super) struct PendingApproval<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    request_id: &'a str,
+    tool_name: &'a str,
+    /// The beginning of what the tool is given.
+    input_preview: String,
+    is_destructive: bool,
+    /// Nobody waits for it: a call is open until somebody says something.
+    timeout_seconds: Option<u64>,
+    timestamp: String,
+}
+
+/// How much of a tool's input is shown where somebody is to approve it, in characters.
+const PREVIEW_CHARS: usize = 500;
+
+impl<'a> PendingApproval<'a> {
+    /// `None` for a call that nobody has to approve.
+    pub(super) fn of(open: &'a OpenCall) -> Option<Self> {
+        let call = &open.call;
+        (call.effect == ToolEffect::Destructive && open.consent.is_none()).then(|| Self {
+            kind: "pending_approval",
+            request_id: &call.call_id,
+            tool_name: &call.name,
+            input_preview: call.input.as_str().chars().take(PREVIEW_CHARS).collect(),
+            is_destructive: true,
+            timeout_seconds: None,
+            timestamp: call.called_at.to_string(),
+        })
+    }
 }
 
 /// The last event: how the turn ended.
@@ -58,6 +127,10 @@ impl<'a> Ended<'a> {
                     turn_count: Some(*turn_count),
                     turn: Some(wire::finished_turn(finished)),
                 }
+            }
+            // Told by an event of its own.
+            RunOutcome::Waiting(_) => {
+                Self { kind: "awaiting_tool", seq, error: None, code: None, turn_count: None, turn: None }
             }
             RunOutcome::Lost { code, message } => {
                 count_error(code);

@@ -1,7 +1,7 @@
 //! Branches, checkpoints and differences.
 
 use membrane::core::evidence::Standing;
-use membrane::{BranchNode, Checkpoint, KeptTurn, Session, SessionDiff, SessionId, Timestamp};
+use membrane::{Alternative, BranchNode, Checkpoint, KeptTurn, Session, SessionDiff, SessionId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -194,4 +194,30 @@ pub fn branch<'a>(node: &'a BranchNode, active: &SessionId) -> BranchView<'a> {
             ..place
         },
     }
+}
+
+/// The turns that stand at a point.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AlternativeList<'a> {
+    /// The one that was asked for first, then those of other sessions, oldest session first.
+    alternatives: Vec<AlternativeView<'a>>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Alternative)]
+struct AlternativeView<'a> {
+    /// A session that holds the turn.
+    session_id: &'a str,
+    turn_number: u64,
+    turn: TurnView<'a>,
+}
+
+/// The turns that stand at a point.
+pub fn alternatives(found: &[Alternative]) -> AlternativeList<'_> {
+    let alternatives = found.iter().map(|Alternative { session, kept }| AlternativeView {
+        session_id: session.id.as_str(),
+        turn_number: kept.number,
+        turn: super::turn(session, kept),
+    });
+    AlternativeList { alternatives: alternatives.collect() }
 }

@@ -10,15 +10,17 @@ mod session;
 mod turn;
 
 pub use branching::{
-    BranchTree, BranchView, CheckpointList, CheckpointMade, CheckpointView, DiffView, branch, checkpoint,
-    diff, made_checkpoint,
+    AlternativeList, BranchTree, BranchView, CheckpointList, CheckpointMade, CheckpointView, DiffView,
+    alternatives, branch, checkpoint, diff, made_checkpoint,
 };
 pub use crystal::{CrystalView, crystal};
 pub use evidence::{EvidenceSchema, EvidenceView};
 pub use session::{
     FeedbackView, PageView, PendingView, RestoredView, SessionView, WholeSession, page, pending, session,
 };
-pub use turn::{SignalView, TurnPage, TurnView, finished_turn, signals, turn};
+pub use turn::{
+    CallView, SignalView, ToolView, TurnPage, TurnView, call, finished_turn, signals, tool, turn,
+};
 
 use membrane::Json;
 use serde::ser::Error;

@@ -4,7 +4,7 @@ use membrane::{Cursor, PendingTurn, Session, SessionId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{EvidenceSchema, EvidenceView, Raw, Shown, SignalView, TurnView};
+use super::{CallView, EvidenceSchema, EvidenceView, Raw, Shown, SignalView, TurnView, call};
 
 /// A session.
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,6 +58,10 @@ pub struct PendingView<'a> {
     user_message: &'a str,
     /// What has arrived of the answer.
     partial: &'a str,
+    /// The calls of tools for whose results it waits; left out while it waits for none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    tool_calls: Vec<CallView<'a>>,
     #[schema(value_type = String, format = DateTime)]
     started_at: Shown<Timestamp>,
 }
@@ -68,6 +72,7 @@ pub fn pending(pending: &PendingTurn) -> PendingView<'_> {
         turn_number: pending.turn_number,
         user_message: &pending.user_message,
         partial: &pending.partial,
+        tool_calls: pending.calls.iter().map(|open| call(&open.call, open.consent.as_ref())).collect(),
         started_at: Shown(pending.started_at),
     }
 }

@@ -1,7 +1,10 @@
 //! Turns, as one session holds them.
 
 use membrane::core::evidence::{Evidence, LegacyTotals, Standing, is_flipped};
-use membrane::{FinishedTurn, Item, Json, KeptTurn, Message, Session, Signal, Timestamp, Turn};
+use membrane::{
+    Consent, FinishedTurn, Item, Json, KeptTurn, Message, Session, Signal, Timestamp, ToolCall, ToolEffect,
+    ToolUse, Turn,
+};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -52,9 +55,10 @@ struct MessageView<'a> {
     linearity_tag: &'static str,
 }
 
+/// A tool that was used.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ToolUse)]
-struct ToolView<'a> {
+pub struct ToolView<'a> {
     call_id: &'a str,
     name: &'a str,
     #[schema(value_type = serde_json::Value)]
@@ -63,6 +67,44 @@ struct ToolView<'a> {
     output: Raw<'a>,
     success: bool,
     duration_ms: f64,
+    /// `read`, `write` or `destructive`; left out if nobody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<&'static str>,
+    /// Why it did not work; left out if there is nothing to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// Who allowed it; left out where nobody was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent: Option<ConsentView<'a>>,
+}
+
+/// Who allowed or refused a tool's use.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Consent)]
+struct ConsentView<'a> {
+    /// `answered` (by handing in the result), `approved` or `denied`.
+    kind: &'static str,
+    by: &'a str,
+    #[schema(required)]
+    reason: Option<&'a str>,
+    #[schema(value_type = String, format = DateTime)]
+    at: Shown<Timestamp>,
+}
+
+/// A call of a tool that waits for its result.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ToolCall)]
+pub struct CallView<'a> {
+    call_id: &'a str,
+    name: &'a str,
+    #[schema(value_type = serde_json::Value)]
+    input: Raw<'a>,
+    /// `read`, `write` or `destructive`. A destructive one is to be approved before its result is taken.
+    effect: &'static str,
+    #[schema(required)]
+    consent: Option<ConsentView<'a>>,
+    #[schema(value_type = String, format = DateTime)]
+    called_at: Shown<Timestamp>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -129,17 +171,7 @@ pub fn finished_turn(finished: &FinishedTurn) -> TurnView<'_> {
 }
 
 fn view<'a>(number: u64, turn: &'a Turn, standing: Standing, said: &'a [Signal]) -> TurnView<'a> {
-    let tools: Vec<ToolView<'a>> = turn
-        .tools()
-        .map(|tool| ToolView {
-            call_id: &tool.call_id,
-            name: &tool.name,
-            input: Raw(&tool.input),
-            output: Raw(&tool.output),
-            success: tool.success,
-            duration_ms: tool.duration_ms,
-        })
-        .collect();
+    let tools: Vec<ToolView<'a>> = turn.tools().map(tool).collect();
     let (before, after) = (before(turn, standing, said), standing.evidence());
     TurnView {
         id: turn.id.as_str(),
@@ -163,6 +195,42 @@ fn view<'a>(number: u64, turn: &'a Turn, standing: Standing, said: &'a [Signal])
         error: turn.error.as_ref().map(|error| ErrorView { code: &error.code, message: &error.message }),
         started_at: Shown(turn.started_at),
         completed_at: Shown(turn.completed_at),
+    }
+}
+
+/// A tool that was used.
+pub fn tool(tool: &ToolUse) -> ToolView<'_> {
+    ToolView {
+        call_id: &tool.call_id,
+        name: &tool.name,
+        input: Raw(&tool.input),
+        output: Raw(&tool.output),
+        success: tool.success,
+        duration_ms: tool.duration_ms,
+        effect: tool.effect.map(ToolEffect::as_str),
+        error: tool.error.as_deref(),
+        consent: tool.consent.as_ref().map(consent),
+    }
+}
+
+fn consent(consent: &Consent) -> ConsentView<'_> {
+    ConsentView {
+        kind: consent.kind.as_str(),
+        by: &consent.by,
+        reason: consent.reason.as_deref(),
+        at: Shown(consent.at),
+    }
+}
+
+/// A call, and what was said of it.
+pub fn call<'a>(call: &'a ToolCall, said: Option<&'a Consent>) -> CallView<'a> {
+    CallView {
+        call_id: &call.call_id,
+        name: &call.name,
+        input: Raw(&call.input),
+        effect: call.effect.as_str(),
+        consent: said.map(consent),
+        called_at: Shown(call.called_at),
     }
 }
 

@@ -205,12 +205,14 @@ async fn two_readers_hear_the_same_each_at_its_own_pace() {
 }
 
 #[tokio::test]
-async fn thoughts_are_in_the_turn_and_not_in_the_stream() {
+async fn thoughts_have_events_of_their_own_and_are_in_the_turn() {
     let app = TestApp::start().await;
     let id = app.new_session().await;
     let speaker = app.next_answer();
     let mut events = app.open(send_delta(&id, "hi")).await;
     speaker.think("hm");
+    let thought = events.next().await.expect("a thought");
+    assert_eq!(thought.0, "id: 1\ndata: {\"type\":\"reasoning\",\"seq\":1,\"reasoning\":\"hm\"}\n\n");
     speaker.say("so");
     drop(speaker);
     let (text, _, done) = read(&mut events).await;

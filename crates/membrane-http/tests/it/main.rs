@@ -35,6 +35,8 @@ mod feed;
 #[cfg(test)]
 mod frames;
 #[cfg(test)]
+mod instead;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod listing;
@@ -54,5 +56,7 @@ mod races;
 mod sessions;
 #[cfg(test)]
 mod slow_clients;
+#[cfg(test)]
+mod tools;
 #[cfg(test)]
 mod under_way;

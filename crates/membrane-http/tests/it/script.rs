@@ -60,12 +60,20 @@ impl Speaker {
     }
 
     pub(crate) fn fail(self, code: &'static str, message: &str) {
-        self.part(Err(ResponderError { code, message: message.to_owned() }));
+        self.part(Err(ResponderError { code, message: message.to_owned(), is_cut: false }));
     }
 
     pub(crate) fn end(self, finish_reason: &str, usage: &str) {
         let usage = Some(membrane::Json::parse("usage", usage).unwrap());
-        self.part(Ok(ReplyPart::End { finish_reason: Some(finish_reason.to_owned()), usage }));
+        let finish_reason = Some(finish_reason.to_owned());
+        self.part(Ok(ReplyPart::End { finish_reason, usage, carry: None }));
+    }
+
+    /// Calls a tool; the answer ends with that.
+    pub(crate) fn call(&self, call_id: &str, name: &str, input: &str) {
+        let input = membrane::Json::parse("input", input).unwrap();
+        let (call_id, name) = (call_id.to_owned(), name.to_owned());
+        self.part(Ok(ReplyPart::Call { call_id, name, input }));
     }
 
     /// Returns when nobody listens to the model any more.

@@ -41,12 +41,10 @@ async fn turns_are_shown_whole() {
     let id = app.new_session().await;
     let tool = |success| {
         Item::Tool(ToolUse {
-            call_id: "call_1".into(),
-            name: "read_file".into(),
-            input: Json::parse("input", r#"{"path":"a"}"#).unwrap(),
             output: Json::parse("output", "[1.50]").unwrap(),
             success,
             duration_ms: 12.5,
+            ..ToolUse::new("call_1", "read_file", Json::parse("input", r#"{"path":"a"}"#).unwrap())
         })
     };
     let stopped = NewTurn {

@@ -47,7 +47,9 @@ impl<'a> Names<'a> {
             | Requirement::Sees { session, .. }
             | Requirement::Checkpoint { session, .. } => self.sessions.push(session),
             Requirement::Intact { cut } => self.cuts.push(*cut),
-            Requirement::Lease { run, .. } | Requirement::Abandoned { run, .. } => self.runs.push(run),
+            Requirement::Lease { run, .. }
+            | Requirement::Abandoned { run, .. }
+            | Requirement::Waiting { run } => self.runs.push(run),
         }
     }
 
@@ -56,6 +58,7 @@ impl<'a> Names<'a> {
             Write::CreateSession { origin: Origin::Empty { .. }, .. }
             | Write::KeepOldRow(_)
             | Write::ForgetKeys { .. }
+            | Write::ForgetEndedRuns { .. }
             | Write::ForgetEvents { .. }
             | Write::TakeLead { .. }
             | Write::GiveUpLead { .. } => {}
@@ -97,7 +100,9 @@ impl<'a> Names<'a> {
                 self.sessions.push(&run.session);
                 self.begun.push(&run.session);
             }
-            Write::AppendPieces { run, .. } | Write::RenewLease { run, .. } => self.runs.push(run),
+            Write::AppendPieces { run, .. } | Write::RenewLease { run, .. } | Write::RequestStop { run } => {
+                self.runs.push(run);
+            }
             Write::SuspendRun { run } | Write::ResumeRun { run, .. } | Write::FinishRun { run, .. } => {
                 self.runs.push(run);
                 self.session_runs.push(run);
@@ -147,7 +152,7 @@ impl<'a> Names<'a> {
         (!self.runs.is_empty()).then(|| Statement {
             sql: "SELECT id, session_id, phase, owner_id, lease_token, lease_until IS NOT NULL, \
                   coalesce(lease_until <= clock_timestamp(), FALSE), \
-                  (SELECT coalesce(max(seq) + 1, 0) FROM run_pieces WHERE run_id = runs.id) \
+                  (SELECT coalesce(max(seq) + 1, 0) FROM run_pieces WHERE run_id = runs.id), version \
                   FROM runs WHERE id = ANY($1)",
             values: vec![texts(self.runs.iter().map(|id| id.as_str()))],
         })

@@ -55,6 +55,10 @@ pub(super) async fn check<'a>(tx: &mut Tx<'a>, requirement: &'a Requirement) -> 
             }
             Err(StoreError::LeaseHeld { run: run.clone() })
         }
+        Requirement::Waiting { run } => {
+            let held = tx.run(run).filter(|held| held.phase == RunPhase::AwaitingTool);
+            held.map(|_| ()).ok_or_else(|| StoreError::LeaseLost { run: run.clone() })
+        }
     }
 }
 

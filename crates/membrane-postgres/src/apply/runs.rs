@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use membrane_core::ids::{InstanceId, LeaseToken, RunId, SessionId};
 use membrane_core::json::Json;
-use membrane_core::run::{Lease, Piece, Run, RunPhase};
+use membrane_core::run::{Lease, Piece, Run, RunPhase, RunShape};
 use membrane_core::state::State;
+use membrane_core::time::Timestamp;
 use membrane_core::turn::Turn;
 use membrane_store::{StoreError, Subject, codec};
 use tokio_postgres::Row;
@@ -30,6 +31,8 @@ pub(super) struct HeldRun {
     pub(super) has_expired: bool,
     /// The number that the next piece of its log gets.
     next_seq: i64,
+    /// The session's version when it began, as it is stored.
+    version: i64,
 }
 
 impl HeldRun {
@@ -44,6 +47,7 @@ impl HeldRun {
             has_lease: get(row, 5)?,
             has_expired: get(row, 6)?,
             next_seq: get(row, 7)?,
+            version: get(row, 8)?,
         })
     }
 }
@@ -56,6 +60,7 @@ fn held<'tx>(tx: &'tx mut Tx<'_>, id: &RunId) -> Result<&'tx mut HeldRun, StoreE
 pub(super) fn begin<'a>(tx: &mut Tx<'a>, run: &'a Run, lease_for: Duration) -> Result<(), StoreError> {
     let doing = "begin a run";
     tx.set_state(&run.session, State::Processing)?;
+    let version = signed(tx.record(&run.session)?.version);
     if let Some((_, since)) = tx.open_runs.iter().find(|(session, _)| *session == run.session) {
         return Err(StoreError::Busy { session: run.session.clone(), since: *since });
     }
@@ -63,8 +68,8 @@ pub(super) fn begin<'a>(tx: &mut Tx<'a>, run: &'a Run, lease_for: Duration) -> R
     tx.put_meaning(
         doing,
         "INSERT INTO runs (id, session_id, turn_id, user_message, user_mentions_json, user_linearity, \
-         model, phase, owner_id, lease_token, lease_until, started_at) VALUES ($1, $2, $3, $4, $5, $6, \
-         $7, $8, $9, $10, clock_timestamp() + $11 * INTERVAL '1 microsecond', $12)",
+         model, phase, owner_id, lease_token, lease_until, started_at, version) VALUES ($1, $2, $3, $4, $5, \
+         $6, $7, $8, $9, $10, clock_timestamp() + $11 * INTERVAL '1 microsecond', $12, $13)",
         values![
             run.id.as_str(),
             run.session.as_str(),
@@ -78,6 +83,7 @@ pub(super) fn begin<'a>(tx: &mut Tx<'a>, run: &'a Run, lease_for: Duration) -> R
             signed(run.lease.token.0),
             micros(lease_for),
             run.started_at.to_string(),
+            version,
         ],
         Meaning::Taken(Subject::Run, run.id.to_string()),
     );
@@ -90,6 +96,7 @@ pub(super) fn begin<'a>(tx: &mut Tx<'a>, run: &'a Run, lease_for: Duration) -> R
         has_lease: true,
         has_expired: lease_for.is_zero(),
         next_seq: 0,
+        version,
     });
     Ok(())
 }
@@ -173,19 +180,52 @@ pub(super) fn resume<'a>(
     tx.set_state(&session, State::Processing)
 }
 
-/// Ends a run: its turn is appended, the run and its log go.
+/// Whoever drives it is to stop.
+pub(super) fn request_stop<'a>(tx: &mut Tx<'a>, run: &'a RunId) -> Result<(), StoreError> {
+    held(tx, run)?;
+    tx.put("ask a run to stop", "UPDATE runs SET stop_requested = TRUE WHERE id = $1", values![run.as_str()]);
+    Ok(())
+}
+
+/// Ends a run: its turn is appended, the run and its log go, and how it came is remembered.
 pub(super) async fn finish<'a>(
     tx: &mut Tx<'a>,
     run: &'a RunId,
-    turn: &'a Turn,
-    measured: &'a [MeasuredTurn],
+    (turn, measured): (&'a Turn, &'a [MeasuredTurn]),
+    shape: &RunShape,
 ) -> Result<(), StoreError> {
-    let session = held(tx, run)?.session.clone();
+    let HeldRun { session, version, .. } = held(tx, run)?.clone();
     tx.runs.retain(|held| held.id != *run);
     tx.open_runs.retain(|(open, _)| *open != session);
     tx.put("finish a run", "DELETE FROM runs WHERE id = $1", values![run.as_str()]);
     tx.set_state(&session, State::Idle)?;
+    let turn_number = tx.record(&session)?.cut.turn_count;
+    tx.put(
+        "remember how a run came",
+        "INSERT INTO ended_runs (session_id, turn_id, turn_number, version, shape, ended_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (session_id) DO UPDATE SET turn_id = excluded.turn_id, \
+         turn_number = excluded.turn_number, version = excluded.version, shape = excluded.shape, \
+         ended_at = excluded.ended_at",
+        values![
+            session.to_string(),
+            turn.id.as_str(),
+            signed(turn_number),
+            version,
+            shape.encode(),
+            tx.now.as_micros(),
+        ],
+    );
     turns::append(tx, &session, std::slice::from_ref(turn), measured).await
+}
+
+/// Forgets how runs came that ended before `before`, but for those that somebody else is at.
+pub(super) fn forget_ended(tx: &mut Tx<'_>, before: Timestamp) {
+    tx.put(
+        "forget how runs came",
+        "DELETE FROM ended_runs WHERE session_id IN ( \
+             SELECT session_id FROM ended_runs WHERE ended_at < $1 FOR UPDATE SKIP LOCKED)",
+        values![before.as_micros()],
+    );
 }
 
 /// The longest lease, a thousand years: times have an end.

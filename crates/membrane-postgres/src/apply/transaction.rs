@@ -241,7 +241,12 @@ async fn carry_out<'a>(
         Write::RenewLease { run, lease_for } => runs::renew(tx, run, *lease_for),
         Write::SuspendRun { run } => runs::suspend(tx, run),
         Write::ResumeRun { run, lease, lease_for } => runs::resume(tx, run, lease, *lease_for),
-        Write::FinishRun { run, turn } => runs::finish(tx, run, turn, measured).await,
+        Write::RequestStop { run } => runs::request_stop(tx, run),
+        Write::FinishRun { run, turn, shape } => runs::finish(tx, run, (turn, measured), shape).await,
+        Write::ForgetEndedRuns { before } => {
+            runs::forget_ended(tx, *before);
+            Ok(())
+        }
         Write::ForgetKeys { before } => {
             keys::forget(tx, *before);
             Ok(())

@@ -276,6 +276,12 @@ pub(super) const QUERIES: &[Query] = &[
         "run {}: pieces of its answer are missing",
         "SELECT run_id FROM run_pieces GROUP BY run_id HAVING min(seq) <> 0 OR max(seq) <> count(*) - 1",
     ),
+    Query(
+        Theme::Runs,
+        "ended run of session {}: the session is gone",
+        "SELECT e.session_id FROM ended_runs e WHERE NOT EXISTS (
+            SELECT 1 FROM chat_sessions s WHERE s.id = e.session_id)",
+    ),
     // A key may name a session that is gone: the one under which it was deleted.
     Query(
         Theme::Keys,

@@ -4,6 +4,7 @@ use std::pin::pin;
 
 use futures_util::TryStreamExt;
 use membrane_core::evidence::{Evidence, LegacyTotals};
+use membrane_core::run::RunShape;
 use membrane_core::turn::Totals;
 use membrane_store::codec;
 use serde_json::Value as Json;
@@ -62,6 +63,11 @@ pub(super) async fn values(db: Db<'_>, report: &mut Report) -> Result<(), Error>
     each(db, "SELECT run_id || ' ' || seq, body_json FROM run_pieces", |row| {
         let read = rows::text(row, 1).and_then(|text| Ok(codec::decode_piece(&text)?));
         expect("piece of run", row, read.map(|_| ()));
+    })
+    .await?;
+    each(db, "SELECT session_id, shape FROM ended_runs", |row| {
+        let read = rows::text(row, 1).and_then(|text| Ok(RunShape::parse(&text)?));
+        expect("ended run of session", row, read.map(|_| ()));
     })
     .await?;
     each(db, "SELECT route || ' ' || key, stamps_json FROM idempotency_keys", |row| {

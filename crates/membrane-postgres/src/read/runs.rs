@@ -2,7 +2,7 @@
 
 use membrane_core::ids::{InstanceId, LeaseToken, RunId, SessionId, TurnId};
 use membrane_core::json::Json;
-use membrane_core::run::{Lease, Piece, Run, RunPhase};
+use membrane_core::run::{EndedRun, Lease, Piece, Run, RunPhase, RunShape};
 use membrane_core::time::Timestamp;
 use membrane_core::turn::{Linearity, Message};
 use membrane_store::{StoreError, codec};
@@ -14,7 +14,7 @@ use crate::rows::{self, RowError, get, signed, unsigned};
 use crate::value::values;
 
 const COLUMNS: &str = "id, session_id, turn_id, user_message, user_mentions_json, user_linearity, model, \
-     phase, owner_id, lease_token, started_at";
+     phase, owner_id, lease_token, started_at, version";
 
 fn run(row: &Row) -> Result<Run, RowError> {
     Ok(Run {
@@ -33,6 +33,7 @@ fn run(row: &Row) -> Result<Run, RowError> {
             token: LeaseToken(unsigned(get(row, 9)?)),
         },
         started_at: Timestamp::parse(&rows::text(row, 10)?)?,
+        version: unsigned(get(row, 11)?),
     })
 }
 
@@ -61,6 +62,30 @@ pub(crate) async fn stale(db: Db<'_>, owners: &[InstanceId], limit: u32) -> Resu
     );
     let found = db.query(&sql, &values![owners, i64::from(limit)]).await.doing("look for stale runs")?;
     rows::collect("runs", &found, run)
+}
+
+/// The runs of an instance that somebody asked to stop.
+pub(crate) async fn stop_requests(db: Db<'_>, owner: &InstanceId) -> Result<Vec<RunId>, StoreError> {
+    let sql = "SELECT id FROM runs WHERE stop_requested AND phase = 'running' AND owner_id = $1";
+    let found = db.query(sql, &values![owner.as_str()]).await.doing("look for runs that are to stop")?;
+    rows::collect("runs", &found, |row| Ok(RunId::from_stored(&rows::text(row, 0)?)))
+}
+
+/// How the run came that ended last on a session.
+pub(crate) async fn ended(db: Db<'_>, session: &SessionId) -> Result<Option<EndedRun>, StoreError> {
+    let sql = "SELECT session_id, turn_id, turn_number, version, shape, ended_at FROM ended_runs \
+               WHERE session_id = $1";
+    let found = db.find(sql, &values![session.as_str()]).await.doing("read how a run came")?;
+    let read = |row: &Row| {
+        Ok(EndedRun {
+            turn_id: TurnId::from_stored(&rows::text(row, 1)?),
+            turn_number: unsigned(get(row, 2)?),
+            version: unsigned(get(row, 3)?),
+            shape: RunShape::parse(&rows::text(row, 4)?)?,
+            ended_at: rows::micros(row, 5)?,
+        })
+    };
+    found.map(|row| rows::read("ended_runs", &row, read)).transpose()
 }
 
 /// The instances that hold leases.

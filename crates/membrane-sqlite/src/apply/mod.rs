@@ -139,11 +139,13 @@ fn carry_out(tx: &mut Tx<'_>, write: &Write, measured: &[MeasuredTurn]) -> Resul
             tx.events.note(write, &session);
             Ok(())
         }
-        Write::FinishRun { run, turn } => {
-            let session = runs::finish(tx, run, turn, measured)?;
+        Write::RequestStop { run } => runs::request_stop(tx, run),
+        Write::FinishRun { run, turn, shape } => {
+            let session = runs::finish(tx, run, (turn, measured), shape)?;
             tx.events.note(write, &session);
             Ok(())
         }
+        Write::ForgetEndedRuns { before } => runs::forget_ended(tx, *before),
         Write::ForgetKeys { before } => keys::forget(tx, *before),
         Write::ForgetEvents { before, keep } => events::forget(tx, *before, *keep),
         Write::TakeLead { role, instance, lease_for, dead_leader } => {

@@ -52,6 +52,10 @@ pub(super) fn check(tx: &mut Tx<'_>, requirement: &Requirement) -> Result<(), St
             }
             Err(StoreError::LeaseHeld { run: run.clone() })
         }
+        Requirement::Waiting { run } => {
+            let held = runs::find(tx.conn, run)?.filter(|held| held.phase == RunPhase::AwaitingTool);
+            held.map(|_| ()).ok_or_else(|| StoreError::LeaseLost { run: run.clone() })
+        }
     }
 }
 

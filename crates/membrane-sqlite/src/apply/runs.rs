@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use membrane_core::ids::{InstanceId, LeaseToken, RunId, SessionId};
 use membrane_core::json::Json;
-use membrane_core::run::{Lease, Piece, Run, RunPhase};
+use membrane_core::run::{Lease, Piece, Run, RunPhase, RunShape};
 use membrane_core::state::State;
 use membrane_core::time::Timestamp;
 use membrane_core::turn::Turn;
@@ -27,6 +27,8 @@ pub(super) struct HeldRun {
     pub(super) token: LeaseToken,
     pub(super) has_lease: bool,
     pub(super) has_expired: bool,
+    /// The session's version when it began, as it is stored.
+    version: i64,
 }
 
 /// Finds a run by its id.
@@ -35,7 +37,7 @@ pub(super) fn find(conn: &Connection, id: &RunId) -> Result<Option<HeldRun>, Sto
     let mut statement = conn
         .prepare_cached(
             "SELECT id, session_id, phase, owner_id, lease_token, lease_until IS NOT NULL, \
-             coalesce(lease_until <= CAST(unixepoch('subsec') * 1000 AS INTEGER), 0) \
+             coalesce(lease_until <= CAST(unixepoch('subsec') * 1000 AS INTEGER), 0), version \
              FROM runs WHERE id = ?1",
         )
         .doing(doing)?;
@@ -49,6 +51,7 @@ pub(super) fn find(conn: &Connection, id: &RunId) -> Result<Option<HeldRun>, Sto
             token: LeaseToken(row.get::<_, i64>(4)?.unsigned_abs()),
             has_lease: row.get(5)?,
             has_expired: row.get(6)?,
+            version: row.get(7)?,
         })
     })
     .map(Some)
@@ -63,6 +66,7 @@ pub(super) fn begin(tx: &mut Tx<'_>, run: &Run, lease_for: Duration) -> Result<(
     let doing = "begin a run";
     let conn = tx.conn;
     tx.set_state(&run.session, State::Processing)?;
+    let version = tx.record(&run.session)?.version;
     let open: Option<String> = conn
         .prepare_cached("SELECT started_at FROM runs WHERE session_id = ?1")
         .and_then(|mut statement| statement.query_row([run.session.as_str()], |row| row.get(0)).optional())
@@ -75,8 +79,8 @@ pub(super) fn begin(tx: &mut Tx<'_>, run: &Run, lease_for: Duration) -> Result<(
     let inserted = conn
         .prepare_cached(
             "INSERT INTO runs (id, session_id, turn_id, user_message, user_mentions_json, user_linearity, \
-             model, phase, owner_id, lease_token, lease_until, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, \
-             ?7, ?8, ?9, ?10, CAST(unixepoch('subsec') * 1000 AS INTEGER) + ?11, ?12)",
+             model, phase, owner_id, lease_token, lease_until, started_at, version) VALUES (?1, ?2, ?3, ?4, ?5, \
+             ?6, ?7, ?8, ?9, ?10, CAST(unixepoch('subsec') * 1000 AS INTEGER) + ?11, ?12, ?13)",
         )
         .doing(doing)?
         .execute(params![
@@ -92,6 +96,7 @@ pub(super) fn begin(tx: &mut Tx<'_>, run: &Run, lease_for: Duration) -> Result<(
             signed(run.lease.token.0),
             millis(lease_for),
             run.started_at.to_string(),
+            signed(version),
         ]);
     match inserted {
         Ok(_) => Ok(()),
@@ -177,21 +182,59 @@ pub(super) fn resume(
     Ok(session)
 }
 
-/// Ends a run: its turn is appended, the run and its log go. Gives its session.
+/// Whoever drives it is to stop.
+pub(super) fn request_stop(tx: &Tx<'_>, run: &RunId) -> Result<(), StoreError> {
+    let asked = tx
+        .conn
+        .prepare_cached("UPDATE runs SET stop_requested = 1 WHERE id = ?1")
+        .and_then(|mut statement| statement.execute([run.as_str()]))
+        .doing("ask a run to stop")?;
+    if asked == 0 { Err(StoreError::not_found(Subject::Run, run)) } else { Ok(()) }
+}
+
+/// Ends a run: its turn is appended, the run and its log go, and how it came is remembered. Gives its session.
 pub(super) fn finish(
     tx: &mut Tx<'_>,
     run: &RunId,
-    turn: &Turn,
-    measured: &[MeasuredTurn],
+    (turn, measured): (&Turn, &[MeasuredTurn]),
+    shape: &RunShape,
 ) -> Result<SessionId, StoreError> {
-    let session = get(tx.conn, run)?.session;
+    let HeldRun { session, version, .. } = get(tx.conn, run)?;
     tx.conn
         .prepare_cached("DELETE FROM runs WHERE id = ?1")
         .and_then(|mut statement| statement.execute([run.as_str()]))
         .doing("finish a run")?;
     tx.set_state(&session, State::Idle)?;
+    let turn_number = tx.record(&session)?.cut.turn_count;
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO ended_runs (session_id, turn_id, turn_number, version, shape, ended_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (session_id) DO UPDATE SET turn_id = excluded.turn_id, \
+             turn_number = excluded.turn_number, version = excluded.version, shape = excluded.shape, \
+             ended_at = excluded.ended_at",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                session.as_str(),
+                turn.id.as_str(),
+                signed(turn_number),
+                version,
+                shape.encode(),
+                tx.now.as_micros(),
+            ])
+        })
+        .doing("remember how a run came")?;
     turns::append(tx, &session, std::slice::from_ref(turn), measured)?;
     Ok(session)
+}
+
+/// Forgets how runs came that ended before `before`.
+pub(super) fn forget_ended(tx: &Tx<'_>, before: Timestamp) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("DELETE FROM ended_runs WHERE ended_at < ?1")
+        .and_then(|mut statement| statement.execute([before.as_micros()]))
+        .doing("forget how runs came")?;
+    Ok(())
 }
 
 /// A duration as SQLite holds it.

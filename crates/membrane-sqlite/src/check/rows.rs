@@ -1,6 +1,7 @@
 //! Checks that read row by row: values that must be readable, what follows from a turn's content, and evidence.
 
 use membrane_core::evidence::{Evidence, LegacyTotals};
+use membrane_core::run::RunShape;
 use membrane_core::turn::Totals;
 use membrane_store::codec;
 use rusqlite::{Connection, Row};
@@ -74,6 +75,10 @@ pub(super) fn values(conn: &Connection, report: &mut CheckReport) -> rusqlite::R
     each(conn, "SELECT run_id || ' ' || seq, body_json FROM run_pieces", |row| {
         let read = rows::text(row, 1).and_then(|text| Ok(codec::decode_piece(text)?));
         read.map_or_else(|error| unreadable("piece of run", row, error), |_| Ok(()))
+    })?;
+    each(conn, "SELECT session_id, shape FROM ended_runs", |row| {
+        let read = rows::text(row, 1).and_then(|text| Ok(RunShape::parse(text)?));
+        read.map_or_else(|error| unreadable("ended run of session", row, error), |_| Ok(()))
     })?;
     each(conn, "SELECT route || ' ' || key, stamps_json FROM idempotency_keys", |row| {
         let read = rows::text(row, 1).and_then(|text| Ok(codec::decode_stamps(text)?));

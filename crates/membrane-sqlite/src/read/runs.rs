@@ -2,7 +2,7 @@
 
 use membrane_core::ids::{InstanceId, LeaseToken, RunId, SessionId, TurnId};
 use membrane_core::json::Json;
-use membrane_core::run::{Lease, Piece, Run, RunPhase};
+use membrane_core::run::{EndedRun, Lease, Piece, Run, RunPhase, RunShape};
 use membrane_core::time::Timestamp;
 use membrane_core::turn::{Linearity, Message};
 use membrane_store::{StoreError, codec};
@@ -12,7 +12,7 @@ use crate::error::Doing;
 use crate::rows::{self, RowError, signed, unsigned};
 
 const COLUMNS: &str = "id, session_id, turn_id, user_message, user_mentions_json, user_linearity, model, \
-     phase, owner_id, lease_token, started_at";
+     phase, owner_id, lease_token, started_at, version";
 
 fn run(row: &Row<'_>) -> Result<Run, RowError> {
     Ok(Run {
@@ -31,6 +31,7 @@ fn run(row: &Row<'_>) -> Result<Run, RowError> {
             token: LeaseToken(unsigned(row.get(9)?)),
         },
         started_at: Timestamp::parse(rows::text(row, 10)?)?,
+        version: unsigned(row.get(11)?),
     })
 }
 
@@ -77,6 +78,40 @@ pub(crate) fn stale(conn: &Connection, owners: &[InstanceId], limit: u32) -> Res
     let mut statement = conn.prepare_cached(&sql).doing(doing)?;
     let mut found = statement.query(params![owners, limit]).doing(doing)?;
     rows::collect(&mut found, |row| rows::read("runs", row, run))
+}
+
+/// The runs of an instance that somebody asked to stop.
+pub(crate) fn stop_requests(conn: &Connection, owner: &InstanceId) -> Result<Vec<RunId>, StoreError> {
+    let doing = "look for runs that are to stop";
+    let sql = "SELECT id FROM runs WHERE stop_requested = 1 AND phase = 'running' AND owner_id = ?1";
+    let mut statement = conn.prepare_cached(sql).doing(doing)?;
+    let mut found = statement.query([owner.as_str()]).doing(doing)?;
+    rows::collect(&mut found, |row| {
+        rows::read("runs", row, |row| Ok(RunId::from_stored(rows::text(row, 0)?)))
+    })
+}
+
+/// How the run came that ended last on a session.
+pub(crate) fn ended(conn: &Connection, session: &SessionId) -> Result<Option<EndedRun>, StoreError> {
+    let doing = "read how a run came";
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT session_id, turn_id, turn_number, version, shape, ended_at FROM ended_runs \
+             WHERE session_id = ?1",
+        )
+        .doing(doing)?;
+    let mut found = statement.query([session.as_str()]).doing(doing)?;
+    let Some(row) = found.next().doing(doing)? else { return Ok(None) };
+    rows::read("ended_runs", row, |row| {
+        Ok(EndedRun {
+            turn_id: TurnId::from_stored(rows::text(row, 1)?),
+            turn_number: unsigned(row.get(2)?),
+            version: unsigned(row.get(3)?),
+            shape: RunShape::parse(rows::text(row, 4)?)?,
+            ended_at: Timestamp::from_micros(row.get(5)?),
+        })
+    })
+    .map(Some)
 }
 
 /// The instances that hold leases.

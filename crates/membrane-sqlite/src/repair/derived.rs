@@ -135,6 +135,13 @@ fn by_evidence(
     Ok(found.map_or(Told::MoreThanThere, Told::Turns))
 }
 
+/// How a session's last answer came goes with the session.
+pub(super) fn ended_runs(conn: &Connection, log: &mut Log) -> Result<(), StoreError> {
+    let sql = "DELETE FROM ended_runs WHERE session_id NOT IN (SELECT id FROM chat_sessions)";
+    log.done(execute(conn, sql)?, "ended run", "ended runs", "removed, for its session is gone");
+    Ok(())
+}
+
 /// Keys go with the sessions that they created.
 pub(super) fn keys(conn: &Connection, log: &mut Log) -> Result<(), StoreError> {
     let mut removed = execute(

@@ -150,6 +150,7 @@ fn derive(tx: &Connection, log: &mut Log, options: RepairOptions) -> Result<(), 
     heads::settle(tx, log)?;
     derived::states(tx, log)?;
     derived::checkpoints(tx, log)?;
+    derived::ended_runs(tx, log)?;
     derived::keys(tx, log)?;
     derived::tombstones(tx, log)?;
     if !options.prune {

@@ -11,7 +11,7 @@ use crate::integrity::{Depth, find_damage};
 
 /// Tables that can be made again empty: the content of the first follows from others, who followed the second is told
 /// to start over, and who is in the third says so again before long.
-const REPLACEABLE_TABLES: [&str; 3] = ["flipped_turns", "events", "leaders"];
+const REPLACEABLE_TABLES: [&str; 4] = ["flipped_turns", "events", "leaders", "ended_runs"];
 
 /// Makes what is missing again and puts indexes in order. What SQLite refuses (two rows where one may be) stays as
 /// it is, and the second check finds it.

@@ -81,7 +81,9 @@ async fn a_file_from_before_there_were_events_gets_them_from_now_on() {
     let f = keep.open().await;
     let id = f.session(3).await;
     f.store.close().await.unwrap();
-    let older = "DROP TABLE events; DROP TABLE leaders; DELETE FROM schema_version WHERE version >= 1003";
+    let older = "DROP TABLE ended_runs; DROP INDEX runs_stop_requested_idx; ALTER TABLE runs DROP COLUMN stop_requested; \
+         ALTER TABLE runs DROP COLUMN version; DROP TABLE events; DROP TABLE leaders; \
+         DELETE FROM schema_version WHERE version >= 1003";
     keep.plain().execute_batch(older).unwrap();
     let f = keep.open().await;
     let bounds = f.store.event_bounds().await.unwrap();

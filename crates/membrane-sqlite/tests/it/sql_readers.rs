@@ -2,6 +2,7 @@
 //!
 //! Every figure is added up anew from the turns and their signals, not from Membrane's own totals.
 
+use membrane_core::run::RunShape;
 use std::time::Duration;
 
 use membrane_core::crystal::Crystal;
@@ -197,7 +198,7 @@ async fn sql_says_what_the_calls_say_after_every_operation_and_of_every_session(
     let run = f.begin(&deep, Duration::from_secs(3600)).await;
     all_agree(&f, &plain).await;
     let turn = Box::new(f.turn("answered"));
-    f.write(Write::FinishRun { run: run.id, turn }).await;
+    f.write(Write::FinishRun { run: run.id, turn, shape: RunShape::default() }).await;
     f.delete(&fork).await;
     f.signal(&across, 1, SignalKind::Negative).await;
     all_agree(&f, &plain).await;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use membrane_core::checkpoint::CheckpointKind;
 use membrane_core::history::Cut;
 use membrane_core::ids::{CheckpointId, SessionId};
+use membrane_core::run::RunShape;
 use membrane_core::session::SessionPatch;
 use membrane_core::state::Action;
 use membrane_core::turn::{Signal, SignalKind};
@@ -121,7 +122,14 @@ async fn decide(
             Some(run) => {
                 let lease = Requirement::Lease { run: run.id.clone(), token: run.lease.token };
                 let turn = Box::new(f.turn("answer"));
-                (f.change().require(lease).write(Write::FinishRun { run: run.id, turn }), None)
+                (
+                    f.change().require(lease).write(Write::FinishRun {
+                        run: run.id,
+                        turn,
+                        shape: RunShape::default(),
+                    }),
+                    None,
+                )
             }
         },
         18 => {

@@ -9,6 +9,7 @@ use membrane_core::crystal::Crystal;
 use membrane_core::history::Cut;
 use membrane_core::ids::SessionId;
 use membrane_core::json::Json;
+use membrane_core::run::RunShape;
 use membrane_core::session::NewSession;
 use membrane_core::turn::SignalKind;
 
@@ -70,7 +71,7 @@ pub async fn the_writer_of_a_deleted_sessions_run_must_stop(store: Arc<dyn Store
         StoreError::LeaseLost { run: named } if *named == run.id
     );
     let turn = Box::new(f.turn("late"));
-    let error = f.refused_write(Write::FinishRun { run: run.id, turn }).await;
+    let error = f.refused_write(Write::FinishRun { run: run.id, turn, shape: RunShape::default() }).await;
     assert_refused!(error, StoreError::NotFound { subject: Subject::Run, .. });
 }
 

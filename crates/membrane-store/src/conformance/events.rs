@@ -7,6 +7,7 @@ use std::time::Duration;
 use membrane_core::crystal::Crystal;
 use membrane_core::event::{Event, EventKind, EventSeq};
 use membrane_core::ids::SessionId;
+use membrane_core::run::RunShape;
 use membrane_core::session::SessionPatch;
 use membrane_core::time::Timestamp;
 use membrane_core::turn::SignalKind;
@@ -130,7 +131,7 @@ pub async fn a_runs_way_is_told_and_its_pieces_are_not(store: Arc<dyn Store>) {
     let resume = Write::ResumeRun { run: run.id.clone(), lease: f.lease(), lease_for: LONG_LEASE };
     let (_, told) = f.told_by(f.write(resume)).await;
     assert_eq!(told, [(EventKind::RunResumed, id.clone(), 2)]);
-    let finish = Write::FinishRun { run: run.id, turn: Box::new(f.turn("why?")) };
+    let finish = Write::FinishRun { run: run.id, turn: Box::new(f.turn("why?")), shape: RunShape::default() };
     let (_, told) = f.told_by(f.write(finish)).await;
     assert_eq!(told, [(EventKind::TurnAdded, id.clone(), 3), (EventKind::RunEnded, id, 3)]);
 }

@@ -17,7 +17,8 @@ use membrane_core::merge;
 use membrane_core::run::{Lease, Piece, PieceBody, Run, RunPhase};
 use membrane_core::session::{NewSession, Session};
 use membrane_core::time::{Clock, ManualClock, Timestamp};
-use membrane_core::turn::{Item, KeptTurn, Signal, SignalKind, ToolUse, Turn};
+use membrane_core::tool::ToolUse;
+use membrane_core::turn::{Item, KeptTurn, Signal, SignalKind, Turn};
 
 use crate::change::{Leave, Origin};
 use crate::{Change, IdempotencyKey, Receipt, Requirement, Store, StoreError, StoreStats, Thread, Write};
@@ -106,12 +107,10 @@ impl Fixture {
     pub fn tool_turn(&self, text: &str, success: bool) -> Turn {
         let mut turn = self.turn(text);
         turn.items.push(Item::Tool(ToolUse {
-            call_id: "call_1".into(),
-            name: "read_file".into(),
-            input: json(r#"{"path":"a"}"#),
             output: json(r#""…""#),
             success,
             duration_ms: 12.5,
+            ..ToolUse::new("call_1", "read_file", json(r#"{"path":"a"}"#))
         }));
         turn
     }
@@ -310,6 +309,7 @@ impl Fixture {
             phase: RunPhase::Running,
             lease: self.lease(),
             started_at: self.now(),
+            version: 0,
         }
     }
 
@@ -321,8 +321,8 @@ impl Fixture {
     /// Begins a run.
     pub async fn begin(&self, session: &SessionId, lease_for: Duration) -> Run {
         let run = self.run(session, "why?");
-        self.write(Write::BeginRun { run: run.clone(), lease_for }).await;
-        run
+        let receipt = self.write(Write::BeginRun { run: run.clone(), lease_for }).await;
+        Run { version: receipt.stamp(session).map_or(0, |stamp| stamp.version), ..run }
     }
 
     /// A key for a route `send` of this session.

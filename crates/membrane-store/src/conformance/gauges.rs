@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use membrane_core::ids::SessionId;
+use membrane_core::run::RunShape;
 
 use super::fixture::{Fixture, LONG_LEASE, append, create_root};
 use crate::{Requirement, Store, Write};
@@ -45,7 +46,7 @@ pub async fn gauges_agree_with_stats_after_every_kind_of_change(store: Arc<dyn S
     let run = f.begin(&merge, LONG_LEASE).await;
     agree(&f).await;
     let turn = Box::new(f.turn("answer"));
-    f.write(Write::FinishRun { run: run.id, turn }).await;
+    f.write(Write::FinishRun { run: run.id, turn, shape: RunShape::default() }).await;
     agree(&f).await;
     let named = f.name_place(&merge, "there").await;
     f.rewind(&merge, 0).await;

@@ -58,6 +58,8 @@ pub mod runs;
 #[cfg(feature = "conformance")]
 pub mod sessions;
 #[cfg(feature = "conformance")]
+pub mod shared_runs;
+#[cfg(feature = "conformance")]
 pub mod signals;
 #[cfg(feature = "conformance")]
 pub mod snapshot;

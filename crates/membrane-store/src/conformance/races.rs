@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use membrane_core::checkpoint::CheckpointKind;
 use membrane_core::ids::SessionId;
-use membrane_core::run::RunEnd;
+use membrane_core::run::{RunEnd, RunShape};
 use membrane_core::turn::SignalKind;
 use tokio::sync::Barrier;
 
@@ -253,7 +253,12 @@ pub async fn of_many_runs_begun_at_once_exactly_one_is_open(store: Arc<dyn Store
         let outcomes = at_once(&f, changes.collect()).await;
         assert_eq!(count_won(outcomes, |error| matches!(error, StoreError::Busy { .. })), 1);
         let open = f.store.find_run(&id).await.unwrap().unwrap();
-        f.write(Write::FinishRun { run: open.id, turn: Box::new(f.turn("done")) }).await;
+        f.write(Write::FinishRun {
+            run: open.id,
+            turn: Box::new(f.turn("done")),
+            shape: RunShape::default(),
+        })
+        .await;
     }
     assert_eq!((f.get(&id).await.cut.turn_count, f.stats().await.runs), (1 + rounds(), 0));
 }
@@ -266,7 +271,7 @@ pub async fn a_turn_closed_by_its_owner_and_by_another_at_once_is_there_once(sto
         let dead_owner = Some(run.lease.owner.clone());
         let finish = |end| {
             let turn = Box::new(run.finish(&[], end, f.now()));
-            f.change().write(Write::FinishRun { run: run.id.clone(), turn })
+            f.change().write(Write::FinishRun { run: run.id.clone(), turn, shape: RunShape::default() })
         };
         let owner = finish(RunEnd::complete())
             .require(Requirement::Lease { run: run.id.clone(), token: run.lease.token });

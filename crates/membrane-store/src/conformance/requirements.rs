@@ -10,6 +10,7 @@ use membrane_core::error::DomainError;
 use membrane_core::history::{Cut, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, RunId, SegmentId, SessionId};
 use membrane_core::json::Json;
+use membrane_core::run::RunShape;
 use membrane_core::session::{NewSession, SessionPatch};
 use membrane_core::state::{Action, State};
 use membrane_core::turn::{Signal, SignalKind};
@@ -185,7 +186,7 @@ pub async fn writing_to_what_is_not_there_names_it(store: Arc<dyn Store>) {
         Write::RenewLease { run: run.clone(), lease_for: LONG_LEASE },
         Write::SuspendRun { run: run.clone() },
         Write::ResumeRun { run: run.clone(), lease: f.lease(), lease_for: LONG_LEASE },
-        Write::FinishRun { run, turn: Box::new(f.turn("x")) },
+        Write::FinishRun { run, turn: Box::new(f.turn("x")), shape: RunShape::default() },
     ];
     let mut cases = vec![
         (Subject::Checkpoint, missing_checkpoint),
@@ -259,7 +260,7 @@ async fn everything(f: &Fixture) -> Vec<Write> {
         Write::DeleteSession { session: doomed },
         Write::AppendPieces { run: run.id.clone(), pieces: text_pieces(2, &[" is"]) },
         Write::RenewLease { run: run.id.clone(), lease_for: Duration::ZERO },
-        Write::FinishRun { run: run.id, turn: Box::new(f.turn("why?")) },
+        Write::FinishRun { run: run.id, turn: Box::new(f.turn("why?")), shape: RunShape::default() },
         Write::ResumeRun { run: waiting.id.clone(), lease: f.lease(), lease_for: LONG_LEASE },
         Write::BeginRun { run: begun.clone(), lease_for: LONG_LEASE },
         Write::SuspendRun { run: begun.id },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use membrane_core::ids::LeaseToken;
-use membrane_core::run::{Piece, PieceBody, Run, RunEnd, RunPhase};
+use membrane_core::run::{Piece, PieceBody, Run, RunEnd, RunPhase, RunShape};
 use membrane_core::session::{Session, SessionPatch};
 use membrane_core::state::State;
 use membrane_core::turn::{Item, Linearity, Message};
@@ -45,6 +45,7 @@ pub async fn a_run_is_durable_before_its_turn_and_outside_of_it(store: Arc<dyn S
         standing: before.session.standing(),
     };
     assert_eq!(receipt.sessions, [stamp], "the record's version does not rise");
+    run.version = before.session.version;
     assert_eq!(f.store.find_run(&id).await.unwrap().as_ref(), Some(&run));
     let during = f.thread(&id).await;
     assert_eq!(during.turns, before.turns);
@@ -53,6 +54,7 @@ pub async fn a_run_is_durable_before_its_turn_and_outside_of_it(store: Arc<dyn S
     let mut bare = f.run(&f.session(0).await, "");
     bare.model = None;
     f.write(Write::BeginRun { run: bare.clone(), lease_for: LONG_LEASE }).await;
+    bare.version = 1;
     assert_eq!(f.store.find_run(&bare.session).await.unwrap(), Some(bare));
 }
 
@@ -82,7 +84,7 @@ pub async fn a_begun_runs_receipt_tells_version_and_turns_and_a_replay_the_same(
     let resume = Write::ResumeRun { run: run.id.clone(), lease: f.lease(), lease_for: LONG_LEASE };
     assert_eq!(f.write(resume).await.sessions, std::slice::from_ref(&stamp));
     let turn = Box::new(f.turn("answer"));
-    let finished = f.write(Write::FinishRun { run: run.id.clone(), turn }).await;
+    let finished = f.write(Write::FinishRun { run: run.id.clone(), turn, shape: RunShape::default() }).await;
     assert_eq!(finished.stamp(&id).map(|stamp| (stamp.version, stamp.cut.turn_count)), Some((3, 4)));
     let again = f.commit(begin(&f.run(&id, "why?"))).await;
     assert_eq!(again, Receipt { replayed: true, ..first }, "where it stood when the run began");
@@ -183,8 +185,13 @@ pub async fn finishing_a_run_makes_its_turn_and_ends_it(store: Arc<dyn Store>) {
     let turn = run.finish(&pieces, RunEnd::complete(), f.now());
     let change = f.change().require(held(&run));
     let now = change.now;
-    let receipt =
-        f.commit(change.write(Write::FinishRun { run: run.id.clone(), turn: Box::new(turn.clone()) })).await;
+    let receipt = f
+        .commit(change.write(Write::FinishRun {
+            run: run.id.clone(),
+            turn: Box::new(turn.clone()),
+            shape: RunShape::default(),
+        }))
+        .await;
     let after = f.thread(&id).await;
     assert_eq!(after.turns[2].turn, turn);
     assert_eq!(after.turns[2].turn.assistant.content, "Because");
@@ -195,7 +202,7 @@ pub async fn finishing_a_run_makes_its_turn_and_ends_it(store: Arc<dyn Store>) {
     assert_eq!(f.store.list_pieces(&run.id, 0).await.unwrap(), []);
     assert_refused!(f.check(held(&run)).await.unwrap_err(), StoreError::LeaseLost { .. });
     assert_refused!(f.check(abandoned(&run)).await.unwrap_err(), StoreError::LeaseLost { .. });
-    let again = Write::FinishRun { run: run.id, turn: Box::new(f.turn("twice")) };
+    let again = Write::FinishRun { run: run.id, turn: Box::new(f.turn("twice")), shape: RunShape::default() };
     assert_refused!(f.refused_write(again).await, StoreError::NotFound { subject: Subject::Run, .. });
     f.begin(&id, LONG_LEASE).await;
 }
@@ -211,6 +218,7 @@ pub async fn only_the_leases_token_may_write(store: Arc<dyn Store>) {
     let mut large = f.run(&f.session(1).await, "x");
     large.lease.token = LeaseToken(u64::MAX >> 1);
     f.write(Write::BeginRun { run: large.clone(), lease_for: LONG_LEASE }).await;
+    large.version = 2;
     assert_eq!(f.store.find_run(&large.session).await.unwrap().as_ref(), Some(&large));
     assert!(f.check(held(&large)).await.is_ok());
 }
@@ -261,7 +269,11 @@ pub async fn an_expired_lease_is_its_owners_until_somebody_takes_over(store: Arc
     assert!(f.check(abandoned(&run)).await.is_ok());
     assert_eq!(f.store.list_lease_owners().await.unwrap(), std::slice::from_ref(&run.lease.owner));
     let turn = Box::new(run.finish(&[], RunEnd::interrupted("owner_lost", "its process is gone"), f.now()));
-    let close = f.change().require(abandoned(&run)).write(Write::FinishRun { run: run.id.clone(), turn });
+    let close = f.change().require(abandoned(&run)).write(Write::FinishRun {
+        run: run.id.clone(),
+        turn,
+        shape: RunShape::default(),
+    });
     f.commit(close).await;
     assert_refused!(f.check(held(&run)).await.unwrap_err(), StoreError::LeaseLost { .. });
     assert_eq!((f.get(&id).await.cut.turn_count, f.get(&id).await.state), (2, State::Idle));
@@ -301,6 +313,7 @@ pub async fn stale_runs_come_oldest_first_and_no_more_than_asked_for(store: Arc<
     for back in [30_u64, 10, 50, 20, 40] {
         let mut run = f.run(&f.session(1).await, "x");
         run.started_at = run.started_at.minus(Duration::from_secs(back));
+        run.version = 2;
         f.write(Write::BeginRun { run: run.clone(), lease_for: LONG_LEASE }).await;
         runs.push(run);
     }
@@ -337,7 +350,12 @@ pub async fn a_run_does_not_stop_what_else_a_session_allows(store: Arc<dyn Store
     f.write(Write::PatchSession { session: id.clone(), patch }).await;
     f.signal(&id, 0, membrane_core::turn::SignalKind::Negative).await;
     let turn = Box::new(f.turn("answer"));
-    f.commit(f.change().require(held(&run)).write(Write::FinishRun { run: run.id, turn })).await;
+    f.commit(f.change().require(held(&run)).write(Write::FinishRun {
+        run: run.id,
+        turn,
+        shape: RunShape::default(),
+    }))
+    .await;
     let session = f.get(&id).await;
     assert_eq!((session.title.as_deref(), session.flipped, session.cut.turn_count), (Some("renamed"), 1, 3));
     assert_eq!(f.get(&fork).await.state, State::Idle, "a fork takes no run along");
@@ -352,7 +370,12 @@ pub async fn a_run_on_a_fork_finishes_into_a_segment_of_its_own(store: Arc<dyn S
     let more = f.turns(1);
     f.write(append(&parent, more)).await;
     let turn = Box::new(f.turn("answer"));
-    f.commit(f.change().require(held(&run)).write(Write::FinishRun { run: run.id, turn })).await;
+    f.commit(f.change().require(held(&run)).write(Write::FinishRun {
+        run: run.id,
+        turn,
+        shape: RunShape::default(),
+    }))
+    .await;
     assert_eq!(f.said(&fork).await, ["turn 0", "answer"]);
     assert_eq!(f.said(&parent).await.len(), 3);
 }

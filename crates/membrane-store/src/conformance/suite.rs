@@ -160,6 +160,14 @@ macro_rules! conformance_tests {
             a_run_does_not_stop_what_else_a_session_allows
             a_run_on_a_fork_finishes_into_a_segment_of_its_own
         );
+        $crate::conformance_room!($make_store, shared_runs:
+            a_run_tells_at_which_version_of_its_session_it_began
+            a_request_to_stop_reaches_the_owner_alone_and_goes_with_the_run
+            how_the_last_run_came_is_known_until_the_next_or_until_it_is_forgotten
+            how_a_run_came_goes_with_its_session
+            only_a_run_that_waits_takes_what_is_said_to_its_tools
+            every_kind_of_piece_is_kept_in_a_log
+        );
         $crate::conformance_room!($make_store, stats:
             text_that_forks_share_is_shown_often_and_stored_once
             everything_that_is_kept_is_counted

@@ -8,7 +8,7 @@ use membrane_core::history::Cut;
 use membrane_core::ids::{CheckpointId, InstanceId, MAX_ID_BYTES, RunId, SessionId, TurnId};
 use membrane_core::json::Json;
 use membrane_core::page::{PageRequest, SessionFilter};
-use membrane_core::run::{Lease, Piece, PieceBody, Run};
+use membrane_core::run::{Lease, Piece, PieceBody, Run, RunShape};
 use membrane_core::session::{NewSession, SessionPatch};
 use membrane_core::turn::{Item, Message, Signal, SignalKind, TurnError};
 
@@ -140,7 +140,8 @@ pub async fn runs_and_keys_hold_any_text(store: Arc<dyn Store>) {
     let f = Fixture::new(store);
     let id = f.session(0).await;
     for (number, text) in samples().into_iter().enumerate() {
-        let run = Run { user: Message::new(&text), model: Some(text.clone()), ..f.run(&id, "") };
+        let version = u64::try_from(number).unwrap_or_default() + 1;
+        let run = Run { user: Message::new(&text), model: Some(text.clone()), version, ..f.run(&id, "") };
         let mut key = f.key(Some(&id), &text.chars().take(60).collect::<String>(), &text);
         key.route = format!("{number} {}", text.chars().take(60).collect::<String>());
         let begin = |f: &Fixture| {
@@ -157,7 +158,8 @@ pub async fn runs_and_keys_hold_any_text(store: Arc<dyn Store>) {
         ];
         f.write(Write::AppendPieces { run: run.id.clone(), pieces: pieces.clone() }).await;
         assert_eq!(f.store.list_pieces(&run.id, 0).await.unwrap(), pieces);
-        f.write(Write::FinishRun { run: run.id, turn: Box::new(f.turn(&text)) }).await;
+        f.write(Write::FinishRun { run: run.id, turn: Box::new(f.turn(&text)), shape: RunShape::default() })
+            .await;
     }
 }
 

@@ -92,7 +92,12 @@ impl Tx<'_> {
             Write::RenewLease { run, lease_for } => self.renew_lease(&run, lease_for),
             Write::SuspendRun { run } => self.suspend_run(&run),
             Write::ResumeRun { run, lease, lease_for } => self.resume_run(&run, lease, lease_for),
-            Write::FinishRun { run, turn } => self.finish_run(&run, *turn),
+            Write::RequestStop { run } => self.request_stop(&run),
+            Write::FinishRun { run, turn, shape } => self.finish_run(&run, *turn, shape),
+            Write::ForgetEndedRuns { before } => {
+                self.forget_ended_runs(before);
+                Ok(())
+            }
             Write::ForgetKeys { before } => {
                 self.forget_keys(before);
                 Ok(())

@@ -220,6 +220,9 @@ impl State {
                 findings.push(format!("run {}: its session does not know it", row.run.id));
             }
         }
+        for (session, _) in self.ended_runs.iter().filter(|(session, _)| !self.sessions.contains(session)) {
+            findings.push(format!("ended run of session {session}: the session is gone"));
+        }
         for ((run, seq), _) in self.pieces.iter().filter(|((run, _), _)| self.find_run_row(run).is_none()) {
             findings.push(format!("piece {seq} of run {run}: the run is gone"));
         }

@@ -125,6 +125,15 @@ impl State {
         stale.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).cloned().collect()
     }
 
+    /// The runs of an instance that somebody asked to stop.
+    pub(super) fn list_stop_requests(&self, owner: &InstanceId) -> Vec<RunId> {
+        let rows = self.runs.iter().map(|(_, row)| row);
+        let asked = rows.filter(|row| {
+            row.is_to_stop && row.run.phase == RunPhase::Running && row.run.lease.owner == *owner
+        });
+        asked.map(|row| row.run.id.clone()).collect()
+    }
+
     /// The instances that hold leases.
     pub(super) fn list_lease_owners(&self) -> Vec<InstanceId> {
         let running = self.runs.iter().filter(|(_, row)| row.run.phase == RunPhase::Running);

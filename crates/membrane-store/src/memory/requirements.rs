@@ -49,6 +49,11 @@ impl Tx<'_> {
                     || dead_owner.as_ref() == Some(&row.run.lease.owner);
                 ensure(is_free, || StoreError::LeaseHeld { run: run.clone() })
             }
+            Requirement::Waiting { run } => {
+                let waits =
+                    state.find_run_row(run).is_some_and(|row| row.run.phase == RunPhase::AwaitingTool);
+                ensure(waits, || StoreError::LeaseLost { run: run.clone() })
+            }
         }
     }
 }

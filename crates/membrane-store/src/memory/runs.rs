@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use membrane_core::ids::{RunId, SessionId};
-use membrane_core::run::{Lease, Piece, Run, RunPhase};
+use membrane_core::run::{EndedRun, Lease, Piece, Run, RunPhase, RunShape};
 use membrane_core::state::State as SessionState;
 use membrane_core::time::Timestamp;
 use membrane_core::turn::Turn;
@@ -44,9 +44,11 @@ impl Tx<'_> {
         }
         self.state.session_of_run.put(run.id.clone(), session.clone());
         let lease_until = Some(self.lease_clock.plus(lease_for));
-        let run = Run { phase: RunPhase::Running, ..run };
-        self.state.runs.put(session.clone(), RunRow { run, lease_until });
-        self.set_state(&session, SessionState::Processing)
+        self.set_state(&session, SessionState::Processing)?;
+        let version = self.state.session(&session)?.version;
+        let run = Run { phase: RunPhase::Running, version, ..run };
+        self.state.runs.put(session, RunRow { run, lease_until, is_to_stop: false });
+        Ok(())
     }
 
     /// Adds pieces to the log; their numbers go on without a gap.
@@ -96,12 +98,30 @@ impl Tx<'_> {
         self.set_state(&session, SessionState::Processing)
     }
 
+    /// Whoever drives it is to stop.
+    pub(super) fn request_stop(&mut self, id: &RunId) -> Result<(), StoreError> {
+        self.edit_run(id)?.is_to_stop = true;
+        Ok(())
+    }
+
     /// Ends a run: its turn is appended, the run and its log go.
-    pub(super) fn finish_run(&mut self, id: &RunId, turn: Turn) -> Result<(), StoreError> {
-        let session = self.edit_run(id)?.run.session.clone();
+    pub(super) fn finish_run(&mut self, id: &RunId, turn: Turn, shape: RunShape) -> Result<(), StoreError> {
+        let Run { session, version, .. } = self.edit_run(id)?.run.clone();
         self.remove_run(&session);
         self.set_state(&session, SessionState::Idle)?;
+        let turn_number = self.state.session(&session)?.turn_count();
+        let ended = EndedRun { turn_id: turn.id.clone(), turn_number, version, shape, ended_at: self.now };
+        self.state.ended_runs.put(session.clone(), ended);
         self.append_turns(&session, vec![turn])
+    }
+
+    /// Forgets how runs came that ended before `before`.
+    pub(super) fn forget_ended_runs(&mut self, before: Timestamp) {
+        let old = self.state.ended_runs.iter().filter(|(_, ended)| ended.ended_at < before);
+        let old: Vec<SessionId> = old.map(|(session, _)| session.clone()).collect();
+        for session in &old {
+            self.state.ended_runs.remove(session);
+        }
     }
 
     /// Removes the run that is open on a session, if there is one, and its log.

@@ -88,6 +88,7 @@ impl Tx<'_> {
         self.state.crystals.remove(id);
         self.remove_old_rows(id);
         self.remove_run(id);
+        self.state.ended_runs.remove(id);
         self.forget_keys_of(id);
         let state = &mut *self.state;
         state.users_of.remove(&(session.cut.history, User::Session(id.clone())));

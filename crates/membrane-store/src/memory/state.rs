@@ -10,7 +10,7 @@ use membrane_core::evidence::{LegacyTotals, is_flipped};
 use membrane_core::history::{Cut, Head, History, Span, Tip, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, InstanceId, RunId, SegmentId, SessionId};
 use membrane_core::role::Role;
-use membrane_core::run::{PieceBody, Run};
+use membrane_core::run::{EndedRun, PieceBody, Run};
 use membrane_core::session::Session;
 use membrane_core::time::Timestamp;
 use membrane_core::turn::{Signal, Totals, Turn};
@@ -53,6 +53,8 @@ pub(super) struct RunRow {
     pub(super) run: Run,
     /// When its lease expires, by the store's clock; `None` while it waits for a tool.
     pub(super) lease_until: Option<Timestamp>,
+    /// Whether somebody asked for it to stop.
+    pub(super) is_to_stop: bool,
 }
 
 /// Who has a role.
@@ -116,6 +118,8 @@ pub(super) struct State {
     /// The session of a run.
     pub(super) session_of_run: Table<RunId, SessionId>,
     pub(super) pieces: Table<(RunId, u64), PieceBody>,
+    /// How the runs came that ended last, by their session.
+    pub(super) ended_runs: Table<SessionId, EndedRun>,
     pub(super) keys: Table<KeyName, KeyRow>,
     /// Keys by the sessions with which they go.
     pub(super) keys_of: Table<(SessionId, KeyName), ()>,
@@ -152,6 +156,7 @@ macro_rules! each_table {
         $state.runs.$method();
         $state.session_of_run.$method();
         $state.pieces.$method();
+        $state.ended_runs.$method();
         $state.keys.$method();
         $state.keys_of.$method();
         $state.leaders.$method();

@@ -13,7 +13,7 @@ use membrane_core::history::{Cut, History, Span, TurnMark, TurnRef};
 use membrane_core::ids::{CheckpointId, HistoryId, IdSource, InstanceId, RandomIds, RunId, SessionId};
 use membrane_core::page::{PageRequest, SessionFilter, SessionPage};
 use membrane_core::role::Role;
-use membrane_core::run::{Piece, Run};
+use membrane_core::run::{EndedRun, Piece, Run};
 use membrane_core::session::Session;
 use membrane_core::time::Clock;
 use membrane_core::turn::KeptTurn;
@@ -193,6 +193,14 @@ impl Store for MemoryStore {
     async fn list_stale_runs(&self, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError> {
         let lease_clock = self.clock.now();
         self.read(|state| Ok(state.list_stale_runs(lease_clock, owners, limit)))
+    }
+
+    async fn list_stop_requests(&self, owner: &InstanceId) -> Result<Vec<RunId>, StoreError> {
+        self.read(|state| Ok(state.list_stop_requests(owner)))
+    }
+
+    async fn find_ended_run(&self, session: &SessionId) -> Result<Option<EndedRun>, StoreError> {
+        self.read(|state| Ok(state.ended_runs.get(session).cloned()))
     }
 
     async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError> {

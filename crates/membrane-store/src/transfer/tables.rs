@@ -91,7 +91,7 @@ const fn parent(name: &'static str, key_len: usize, columns: &'static [Column]) 
     Table { has_dependents: true, ..plain(name, key_len, columns) }
 }
 
-/// All tables of a keep but its events and what is said of the schema itself.
+/// All tables of a keep but its events, how its last runs came, and what is said of the schema itself.
 pub static TABLES: [Table; 16] = [
     referenced(
         "segments",
@@ -256,6 +256,8 @@ pub static TABLES: [Table; 16] = [
             int("lease_token"),
             maybe(column("lease_until", Kind::Millis)),
             text("started_at"),
+            int("version"),
+            flag("stop_requested"),
         ],
     ),
     plain("run_pieces", 2, &[text("run_id"), int("seq"), text("body_json")]),

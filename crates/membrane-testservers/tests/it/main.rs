@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod lifetime;
+mod model;
 mod pgbouncer;
 mod postgres;
 mod redis;

@@ -1,31 +1,21 @@
-//! Driving one run: hear the answer, hand its pieces on, keep the turn, tell how it ended.
+//! Driving one run: hear the answer, keep the turn or what the model called, tell how it ended.
 
-use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
-use membrane_core::json::Json;
-use membrane_core::run::{PieceBody, RunEnd};
-use membrane_core::turn::{Turn, TurnError, TurnStatus};
-use membrane_responder::{Prompt, Reply, ReplyPart, ResponderError};
+use futures_util::FutureExt;
+use membrane_core::run::{Pause, Piece, PieceBody, RunEnd};
+use membrane_core::turn::Turn;
 use membrane_store::{Change, Receipt, Requirement, StoreError, Write};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
-use super::live::{FinishedTurn, LiveRun, RunOutcome, Stop};
+use super::calls;
+use super::listen::{Called, Ending, Gone, Listener};
+use super::live::{FinishedTurn, LiveRun, RunOutcome};
 use super::log::{self, RunLog};
+use super::prompt::NoPrompt;
 use crate::chat::Chat;
-
-/// How far apart pieces are handed on, so that a fast model does not make a thousand events a second.
-const PACE: Duration = Duration::from_millis(20);
-
-/// A piece that is this long is not held back.
-const MAX_PIECE_BYTES: usize = 16 * 1024;
-
-/// How many parts are taken in before others get a turn.
-const MAX_PARTS: usize = 1024;
 
 /// How long readers wait for a store that does not take the turn before they are told.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -34,32 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// How the answer ended.
-struct Ending {
-    end: RunEnd,
-    usage: Option<Json>,
-}
-
-impl From<RunEnd> for Ending {
-    fn from(end: RunEnd) -> Self {
-        Self { end, usage: None }
-    }
-}
-
-/// Why a run becomes no turn.
-enum Gone {
-    /// Its session was deleted by this process.
-    Deleted,
-    /// The store refused a write for good.
-    Refused(StoreError),
-}
-
-/// Drives the run to its end, whatever that is.
+/// Drives the run to its end, whatever that is, or until it waits for tools.
 pub(super) async fn drive(chat: Chat, live: Arc<LiveRun>) {
     let guard = Ended { chat: &chat, live: &live };
     let mut log = RunLog::new(&chat, &live);
     let outcome = match hear(&chat, &live, &mut log).await {
-        Ok(ending) => finish(&chat, &live, &mut log, ending).await,
+        Ok(Ending::Turn(end)) => finish(&chat, &live, &mut log, end).await,
+        Ok(Ending::Calls(called, pause)) => wait_for_tools(&chat, &live, &mut log, &called, pause).await,
         Err(gone) => lost(&chat, &live, gone).await,
     };
     live.end(outcome);
@@ -68,16 +39,49 @@ pub(super) async fn drive(chat: Chat, live: Arc<LiveRun>) {
 
 /// Hears the answer. A responder that panics has ended it.
 async fn hear(chat: &Chat, live: &LiveRun, log: &mut RunLog) -> Result<Ending, Gone> {
+    let prompt = match ask_for_prompt(chat, live, log).await? {
+        Ok(prompt) => prompt,
+        Err(end) => return Ok(end.into()),
+    };
     // What the panic may have left half done is dropped with the listener; the log takes in whole pieces.
     let hearing = AssertUnwindSafe(async {
-        let reply = chat.responder().respond(Prompt { message: live.run().user.clone() });
-        Listener::new(chat, live, reply).listen(log).await
+        let tools = prompt.tools.clone();
+        let reply = chat.responder().respond(prompt);
+        Listener::new(chat, live, tools, reply).listen(log).await
     });
     hearing.catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(run.id = %live.run().id, "the responder panicked");
         let message = "the way to the model broke down; what had arrived is kept, send again";
         Ok(RunEnd::interrupted("internal", message).into())
     })
+}
+
+/// What the model is asked, or how the run ends without it being asked. A store that does not answer is asked again, while the
+/// lease is kept as far as it lets one.
+async fn ask_for_prompt(
+    chat: &Chat,
+    live: &LiveRun,
+    log: &mut RunLog,
+) -> Result<Result<membrane_responder::Prompt, RunEnd>, Gone> {
+    let (start, mut pause) = (Instant::now(), MIN_PAUSE);
+    loop {
+        let error = match chat.prompt(live).await {
+            Ok(prompt) => return Ok(Ok(prompt)),
+            Err(NoPrompt::Odd(error)) => return Ok(Err(RunEnd::failed(error.code, error.message))),
+            Err(NoPrompt::Store(error)) if log::is_final(&error) => return Err(Gone::Refused(error)),
+            Err(NoPrompt::Store(error)) => error,
+        };
+        if start.elapsed() >= chat.run_settings().lease_for {
+            tracing::warn!(%error, run.id = %live.run().id, "a conversation could not be read");
+            let message = "the conversation could not be read, and the model was not asked; send again";
+            return Ok(Err(RunEnd::failed("unavailable", message)));
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            refusal = log.tend() => return Err(Gone::Refused(refusal)),
+        }
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
 }
 
 /// Closes the run's entry however the task ends, a panic included, so that nobody waits for ever.
@@ -94,167 +98,101 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// What happened while nothing was there to be taken.
-enum Heard {
-    Stop(Option<Stop>),
-    Part(Option<Result<ReplyPart, ResponderError>>),
-    /// What is held is due.
-    Nothing,
-}
-
-/// Hears the answer and hands it on; what is held goes on when it is dropped.
-struct Listener<'a> {
-    live: &'a LiveRun,
-    reply: Reply,
-    stops: watch::Receiver<Option<Stop>>,
-    /// What has arrived and is not yet handed on. The two are kept apart, so that a model that thinks aloud
-    /// between any two words makes no more pieces than another.
-    held_text: String,
-    held_reasoning: String,
-    hand_on_at: Instant,
-    /// How much more the answer may hold.
-    bytes_left: usize,
-}
-
-impl<'a> Listener<'a> {
-    fn new(chat: &Chat, live: &'a LiveRun, reply: Reply) -> Self {
-        let bytes_left = chat.limits().max_turn_bytes.saturating_sub(live.run().user.content.len());
-        Self {
-            live,
-            reply,
-            stops: live.stops(),
-            held_text: String::new(),
-            held_reasoning: String::new(),
-            hand_on_at: Instant::now(),
-            bytes_left,
-        }
-    }
-
-    async fn listen(&mut self, log: &mut RunLog) -> Result<Ending, Gone> {
-        loop {
-            let mut n_parts = 0;
-            while n_parts < MAX_PARTS
-                && self.held_bytes() < MAX_PIECE_BYTES
-                && let Some(part) = self.reply.next().now_or_never()
-            {
-                n_parts += 1;
-                if let Some(ending) = self.take(part) {
-                    return Ok(ending);
-                }
-            }
-            let is_full = self.held_bytes() >= MAX_PIECE_BYTES;
-            if is_full || Instant::now() >= self.hand_on_at {
-                self.hand_on();
-            }
-            if is_full || n_parts == MAX_PARTS {
-                // A model that is always ready must not keep others from running.
-                tokio::task::yield_now().await;
-            }
-            let heard = tokio::select! {
-                // In this order, so that such a model can be stopped, and its words are logged.
-                biased;
-                stop = self.stops.wait_for(Option::is_some) => Heard::Stop(stop.ok().and_then(|stop| *stop)),
-                refusal = log.tend() => return Err(Gone::Refused(refusal)),
-                part = self.reply.next() => Heard::Part(part),
-                () = sleep_until(self.hand_on_at), if self.held_bytes() > 0 => Heard::Nothing,
-            };
-            let ending = match heard {
-                // The sender lives as long as the run, so that there always is a reason.
-                Heard::Stop(why) => Some(stopped(why.unwrap_or(Stop::Shutdown))?.into()),
-                Heard::Part(part) => self.take(part),
-                Heard::Nothing => None,
-            };
-            if let Some(ending) = ending {
-                return Ok(ending);
-            }
-        }
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.held_text.len() + self.held_reasoning.len()
-    }
-
-    /// Takes a part in; `Some` if it was the last.
-    fn take(&mut self, part: Option<Result<ReplyPart, ResponderError>>) -> Option<Ending> {
-        match part {
-            None => Some(RunEnd::complete().into()),
-            Some(Ok(ReplyPart::Text(text))) => self.hold(&text, |held| &mut held.held_text),
-            Some(Ok(ReplyPart::Reasoning(text))) => self.hold(&text, |held| &mut held.held_reasoning),
-            Some(Ok(ReplyPart::End { finish_reason, usage })) => {
-                Some(Ending { end: RunEnd { finish_reason, ..RunEnd::complete() }, usage })
-            }
-            Some(Err(ResponderError { code, message })) => {
-                let error = TurnError { code: code.to_owned(), message };
-                Some(RunEnd { status: TurnStatus::Failed, error: Some(error), finish_reason: None }.into())
-            }
-        }
-    }
-
-    /// Joins what arrives to what is held; `Some` if the answer became too large.
-    fn hold(&mut self, more: &str, to: impl FnOnce(&mut Self) -> &mut String) -> Option<Ending> {
-        let Some(left) = self.bytes_left.checked_sub(more.len()) else {
-            let message = "the answer grew over the limit for a turn; what had arrived is kept";
-            return Some(RunEnd::interrupted("too_large", message).into());
-        };
-        self.bytes_left = left;
-        to(self).push_str(more);
-        None
-    }
-
-    fn hand_on(&mut self) {
-        if self.held_bytes() == 0 {
-            return;
-        }
-        // Models think first.
-        if !self.held_reasoning.is_empty() {
-            self.live.push(PieceBody::Reasoning(mem::take(&mut self.held_reasoning)));
-        }
-        if !self.held_text.is_empty() {
-            self.live.push(PieceBody::Text(mem::take(&mut self.held_text)));
-        }
-        self.hand_on_at = Instant::now() + PACE;
-    }
-}
-
-impl Drop for Listener<'_> {
-    fn drop(&mut self) {
-        self.hand_on();
-    }
-}
-
-/// How a run ends that was asked to stop.
-fn stopped(stop: Stop) -> Result<RunEnd, Gone> {
-    match stop {
-        Stop::Cancelled => {
-            Ok(RunEnd::interrupted("cancelled", "stopped by the user; what had arrived is kept"))
-        }
-        Stop::Shutdown => {
-            Ok(RunEnd::interrupted("server_stopped", "the server was stopped; what had arrived is kept"))
-        }
-        Stop::Deleted => Err(Gone::Deleted),
-    }
-}
-
 /// Makes the turn and keeps it.
-async fn finish(chat: &Chat, live: &LiveRun, log: &mut RunLog, ending: Ending) -> RunOutcome {
+async fn finish(chat: &Chat, live: &LiveRun, log: &mut RunLog, end: RunEnd) -> RunOutcome {
     let pieces = live.pieces_from(0);
-    let turn = live.run().finish(pieces.iter().map(|piece| &**piece), ending.end, chat.now());
-    let turn = Turn { usage: ending.usage, ..turn };
+    let turn = live.run().finish(pieces.iter().map(|piece| &**piece), end, chat.now());
     drop(pieces);
+    let shape = live.shape();
+    let offer = |_: usize| {
+        let finish = Write::FinishRun {
+            run: live.run().id.clone(),
+            turn: Box::new(turn.clone()),
+            shape: shape.clone(),
+        };
+        vec![finish]
+    };
+    match offer_until_taken(chat, live, log, offer).await {
+        Ok(receipt) => finished(live, &receipt, turn),
+        Err(NotTaken::GivenUp(outcome)) => outcome,
+        // The store may have taken an offer and failed to say so.
+        Err(NotTaken::Refused(refusal)) => match find_kept(chat, live).await {
+            Some(kept) if kept.turn == turn => RunOutcome::Finished(Box::new(kept)),
+            _ => lost(chat, live, Gone::Refused(refusal)).await,
+        },
+    }
+}
+
+/// Keeps what the model called, with all that it said before, and lets the run wait. Readers are told once that is durable:
+/// an answer may come the moment that they are.
+async fn wait_for_tools(
+    chat: &Chat,
+    live: &LiveRun,
+    log: &mut RunLog,
+    called: &[Called],
+    pause: Pause,
+) -> RunOutcome {
+    let mut news = calls::pieces(chat, live, called);
+    news.push(PieceBody::Pause(pause));
+    let first = live.n_pieces();
+    let offer = |n_logged: usize| {
+        let unlogged = live.pieces_from(n_logged).into_iter().map(|piece| Piece::clone(&piece));
+        let numbers = u64::try_from(first).unwrap_or(u64::MAX)..;
+        let calls = numbers.zip(&news).map(|(seq, body)| Piece { seq, body: body.clone() });
+        let run = live.run().id.clone();
+        vec![
+            Write::AppendPieces { run: run.clone(), pieces: unlogged.chain(calls).collect() },
+            Write::SuspendRun { run },
+        ]
+    };
+    match offer_until_taken(chat, live, log, offer).await {
+        Ok(_) => {}
+        Err(NotTaken::GivenUp(outcome)) => return outcome,
+        // The store may have taken an offer and failed to say so.
+        Err(NotTaken::Refused(_)) if are_kept(chat, live, &news).await => {}
+        Err(NotTaken::Refused(refusal)) => return lost(chat, live, Gone::Refused(refusal)).await,
+    }
+    for body in news {
+        live.push(body);
+    }
+    RunOutcome::Waiting(live.open_calls(live.n_pieces()))
+}
+
+/// Whether the run's log goes on with these pieces.
+async fn are_kept(chat: &Chat, live: &LiveRun, news: &[PieceBody]) -> bool {
+    let first = u64::try_from(live.n_pieces()).unwrap_or(u64::MAX);
+    let kept = chat.store().list_pieces(&live.run().id, first).await.unwrap_or_default();
+    kept.len() >= news.len() && kept.iter().zip(news).all(|(kept, body)| kept.body == *body)
+}
+
+/// Why the store has not taken what was offered.
+enum NotTaken {
+    /// It could not for too long; this is what readers are told.
+    GivenUp(RunOutcome),
+    /// It refused for good.
+    Refused(StoreError),
+}
+
+/// Offers a run's last writes to the store until it takes them. They are made anew each time, by how many pieces are in the
+/// log.
+async fn offer_until_taken(
+    chat: &Chat,
+    live: &LiveRun,
+    log: &mut RunLog,
+    writes: impl Fn(usize) -> Vec<Write>,
+) -> Result<Receipt, NotTaken> {
+    let run = live.run();
     let mut pause = MIN_PAUSE;
     let start = Instant::now();
-    let refusal = loop {
-        let offered = match log.settle().await {
-            Ok(()) => offer(chat, live, &turn).await,
-            Err(refusal) => break refusal,
-        };
-        let error = match offered {
-            Ok(receipt) => return finished(live, &receipt, turn),
+    loop {
+        log.settle().await.map_err(NotTaken::Refused)?;
+        let lease = Requirement::Lease { run: run.id.clone(), token: run.lease.token };
+        let change = Change { writes: writes(log.n_logged()), ..Change::at(chat.now()).require(lease) };
+        let error = match chat.store().commit(change).await {
+            Ok(receipt) => return Ok(receipt),
+            Err(error) if log::is_final(&error) => return Err(NotTaken::Refused(error)),
             Err(error) => error,
         };
-        if log::is_final(&error) {
-            break error;
-        }
         let (code, why) = match error {
             StoreError::StorageFull => ("storage_full", "the storage is full"),
             _ => ("unavailable", "the store does not answer"),
@@ -262,25 +200,20 @@ async fn finish(chat: &Chat, live: &LiveRun, log: &mut RunLog, ending: Ending) -
         let message = format!("{why}: what the user said is kept, and the answer will be once it can be");
         let refused = RunOutcome::Lost { code, message };
         if start.elapsed() >= chat.run_settings().offer_for {
-            tracing::error!(%error, run.id = %live.run().id, "a turn could not be kept");
-            return refused;
+            tracing::error!(%error, run.id = %run.id, "a turn could not be kept");
+            return Err(NotTaken::GivenUp(refused));
         }
         if start.elapsed() >= PATIENCE {
             // Readers need not wait any longer; the turn is offered on.
             live.end(refused);
         }
-        tracing::warn!(%error, run.id = %live.run().id, "a turn is offered to the store again");
+        tracing::warn!(%error, run.id = %run.id, "a turn is offered to the store again");
         tokio::select! {
             () = sleep(pause) => {}
             // As far as the store can, it keeps the lease and takes the pieces.
-            refusal = log.tend() => break refusal,
+            refusal = log.tend() => return Err(NotTaken::Refused(refusal)),
         }
         pause = (pause * 2).min(MAX_PAUSE);
-    };
-    // The store may have taken an offer and failed to say so.
-    match find_kept(chat, live).await {
-        Some(kept) if kept.turn == turn => RunOutcome::Finished(Box::new(kept)),
-        _ => lost(chat, live, Gone::Refused(refusal)).await,
     }
 }
 
@@ -291,6 +224,10 @@ async fn lost(chat: &Chat, live: &LiveRun, gone: Gone) -> RunOutcome {
         Gone::Deleted | Gone::Refused(StoreError::NotFound { .. }) => deleted(),
         // A run goes with its session, and then its lease does.
         Gone::Refused(StoreError::LeaseLost { .. }) => {
+            // Whoever took this process for dead has closed the run with what was in its log.
+            if let Some(kept) = find_kept(chat, live).await {
+                return RunOutcome::Finished(Box::new(kept));
+            }
             match chat.store().find_session(&live.run().session).await {
                 Ok(None) => deleted(),
                 _ => (
@@ -316,14 +253,6 @@ async fn find_kept(chat: &Chat, live: &LiveRun) -> Option<FinishedTurn> {
     let thread = chat.store().load_thread(&live.run().session, range).await.ok()??;
     let kept = thread.turns.into_iter().find(|kept| kept.turn.id == live.run().turn_id)?;
     Some(FinishedTurn::kept(&thread.session, kept))
-}
-
-async fn offer(chat: &Chat, live: &LiveRun, turn: &Turn) -> Result<Receipt, StoreError> {
-    let run = live.run();
-    let change = Change::at(chat.now())
-        .require(Requirement::Lease { run: run.id.clone(), token: run.lease.token })
-        .write(Write::FinishRun { run: run.id.clone(), turn: Box::new(turn.clone()) });
-    chat.store().commit(change).await
 }
 
 fn finished(live: &LiveRun, receipt: &Receipt, turn: Turn) -> RunOutcome {

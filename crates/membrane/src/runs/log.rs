@@ -37,7 +37,8 @@ impl RunLog {
         Self {
             chat: chat.clone(),
             live: Arc::clone(live),
-            n_logged: 0,
+            // What it was made with comes from there.
+            n_logged: live.n_pieces(),
             under_way: None,
             is_refused: false,
             next_flush: now + settings.flush_every,
@@ -83,6 +84,11 @@ impl RunLog {
             }
         }
         Ok(())
+    }
+
+    /// How many pieces are in the log.
+    pub(super) fn n_logged(&self) -> usize {
+        self.n_logged
     }
 
     fn begin(&mut self) {

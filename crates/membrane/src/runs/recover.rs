@@ -2,7 +2,7 @@
 //! events that have had their time are forgotten. To be called at the start and from time to time.
 
 use membrane_core::ids::{InstanceId, SessionId};
-use membrane_core::run::{Run, RunEnd, RunPhase};
+use membrane_core::run::{Run, RunEnd, RunPhase, RunShape};
 use membrane_store::change::KEY_LIFETIME;
 use membrane_store::{Change, Requirement, StoreError, Write};
 
@@ -84,7 +84,9 @@ impl Chat {
     pub async fn sweep(&self) -> Result<(), ChatError> {
         self.runs().forget_ended(self.run_settings().keep_ended_for);
         let now = self.now();
-        let change = Change::at(now).write(Write::ForgetKeys { before: now.minus(KEY_LIFETIME) });
+        let change = Change::at(now)
+            .write(Write::ForgetKeys { before: now.minus(KEY_LIFETIME) })
+            .write(Write::ForgetEndedRuns { before: now.minus(self.run_settings().keep_ended_for) });
         self.store().commit(change).await?;
         self.forget_events().await
     }
@@ -121,9 +123,10 @@ impl Chat {
         let pieces = self.store().list_pieces(&run.id, 0).await?;
         let now = self.now();
         let turn = run.finish(&pieces, end, now);
+        let shape = RunShape::of(pieces.iter().map(|piece| &piece.body));
         let change = Change::at(now)
             .require(Requirement::Abandoned { run: run.id.clone(), dead_owner })
-            .write(Write::FinishRun { run: run.id.clone(), turn: Box::new(turn) });
+            .write(Write::FinishRun { run: run.id.clone(), turn: Box::new(turn), shape });
         self.store().commit(change).await?;
         Ok(())
     }

@@ -2,10 +2,11 @@
 //! can go on. What becomes of them in the store is not known here.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use membrane_core::ids::{RunId, SessionId, TurnId};
+use membrane_core::run::Run;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -32,11 +33,19 @@ struct Runs {
     beginning: HashSet<TurnId>,
     /// Those that are driven, their session deleted or not.
     open: HashMap<RunId, Arc<LiveRun>>,
+    /// Those that other processes drive and that readers here follow, as long as these hold them.
+    followed: HashMap<RunId, Weak<LiveRun>>,
+    /// Whether somebody looks if others want a run to stop.
+    is_watched: bool,
     by_session: HashMap<SessionId, Arc<LiveRun>>,
     /// In the order of their ends.
     ended: VecDeque<Ended>,
     ended_bytes: usize,
 }
+
+/// Somebody's right to look if others want a run to stop.
+#[derive(Debug)]
+pub(crate) struct Watch;
 
 #[derive(Debug)]
 struct Ended {
@@ -63,14 +72,16 @@ impl Beginning<'_> {
     pub(crate) fn open(self, live: &Arc<LiveRun>) {
         let mut runs = self.runs.runs();
         runs.beginning.remove(&self.turn);
-        runs.open.insert(live.run().id.clone(), Arc::clone(live));
+        // One that waited may still be putting its things away.
+        let before = runs.open.insert(live.run().id.clone(), Arc::clone(live));
         runs.by_session.insert(live.run().session.clone(), Arc::clone(live));
         let stop = runs.stop;
         drop(runs);
         if let Some(why) = stop {
             live.stop(why);
         }
-        self.runs.n_open.send_modify(|n_open| *n_open += 1);
+        let n_more = usize::from(before.is_none());
+        self.runs.n_open.send_modify(|n_open| *n_open += n_more);
     }
 }
 
@@ -107,7 +118,11 @@ impl LiveRuns {
     pub(crate) fn close(&self, live: &Arc<LiveRun>, settings: &RunSettings) {
         let bytes = live.weight();
         let mut runs = self.runs();
-        let was_open = runs.open.remove(&live.run().id).is_some();
+        // One that goes on after it waited has taken its place.
+        let was_open = runs.open.get(&live.run().id).is_some_and(|open| Arc::ptr_eq(open, live));
+        if was_open {
+            runs.open.remove(&live.run().id);
+        }
         runs.ended.push_back(Ended { at: Instant::now(), live: Arc::clone(live), bytes });
         runs.ended_bytes += bytes;
         while runs.ended_bytes > settings.keep_ended_bytes && runs.forget_oldest() {}
@@ -129,12 +144,48 @@ impl LiveRuns {
     /// The session's run that is driven here.
     pub(crate) fn find_open(&self, session: &SessionId) -> Option<Arc<LiveRun>> {
         let runs = self.runs();
-        runs.by_session.get(session).filter(|live| runs.open.contains_key(&live.run().id)).cloned()
+        let is_open = |live: &&Arc<LiveRun>| runs.open.contains_key(&live.run().id) && !live.is_waiting();
+        runs.by_session.get(session).filter(is_open).cloned()
+    }
+
+    /// A run that another process drives, and whether it was not followed before.
+    pub(crate) fn follow(&self, run: &Run, turn_number: u64) -> (Arc<LiveRun>, bool) {
+        let mut runs = self.runs();
+        if let Some(live) = runs.followed.get(&run.id).and_then(Weak::upgrade)
+            && live.outcome().is_none()
+        {
+            return (live, false);
+        }
+        runs.followed.retain(|_, live| live.strong_count() > 0);
+        let live = Arc::new(LiveRun::followed(run.clone(), turn_number));
+        runs.followed.insert(run.id.clone(), Arc::downgrade(&live));
+        (live, true)
+    }
+
+    /// Asks a run to stop that is driven here.
+    pub(crate) fn stop(&self, run: &RunId, why: Stop) {
+        let live = self.runs().open.get(run).cloned();
+        if let Some(live) = live {
+            live.stop(why);
+        }
+    }
+
+    /// The right to look for others if they want a run to stop; `None` if somebody has it.
+    pub(crate) fn begin_watch(&self) -> Option<Watch> {
+        let mut runs = self.runs();
+        (!std::mem::replace(&mut runs.is_watched, true)).then_some(Watch)
+    }
+
+    /// Whether it is still needed; if not, the next run that is opened begins anew.
+    pub(crate) fn goes_on(&self, _: &Watch) -> bool {
+        let mut runs = self.runs();
+        runs.is_watched = !runs.open.is_empty() || !runs.beginning.is_empty();
+        runs.is_watched
     }
 
     /// Whether a run is driven here.
     pub(crate) fn is_open(&self, run: &RunId) -> bool {
-        self.runs().open.contains_key(run)
+        self.runs().open.get(run).is_some_and(|live| !live.is_waiting())
     }
 
     /// Forgets how a session's last turn came: the session may not hold it any more.

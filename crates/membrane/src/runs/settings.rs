@@ -19,6 +19,9 @@ pub struct RunSettings {
     /// How long a finished answer is offered to a store that cannot take it (a full disk, for one) before it is
     /// given up; 10 minutes by default.
     pub offer_for: Duration,
+    /// How much of a conversation a model is shown, in estimated tokens; 160,000 by default, four fifths of a window of
+    /// 200,000. The newest turns are, as many as fit.
+    pub context_tokens: u64,
 }
 
 impl Default for RunSettings {
@@ -30,6 +33,7 @@ impl Default for RunSettings {
             keep_ended_for: Duration::from_secs(60),
             keep_ended_bytes: 16 * 1024 * 1024,
             offer_for: Duration::from_secs(600),
+            context_tokens: 160_000,
         }
     }
 }

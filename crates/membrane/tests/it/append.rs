@@ -36,12 +36,10 @@ async fn the_answer_says_where_the_turns_went(keep: &Keep) {
 async fn all_of_a_turn_comes_back(keep: &Keep) {
     let json = |text| Json::parse("test", text).unwrap();
     let tool = Item::Tool(ToolUse {
-        call_id: "c".into(),
-        name: "read".into(),
-        input: json(r#"{"path": "a"}"#),
         output: json("1e400"),
         success: false,
         duration_ms: 12.5,
+        ..ToolUse::new("c", "read", json(r#"{"path": "a"}"#))
     });
     let turn = NewTurn {
         model: Some("m".into()),

@@ -24,12 +24,9 @@ async fn counts(keep: &Keep, id: &SessionId) -> (f64, f64) {
 
 fn tool_turn(success: bool) -> NewTurn {
     NewTurn::new("do it", "done").items(vec![Item::Tool(ToolUse {
-        call_id: "c".into(),
-        name: "t".into(),
-        input: Json::null(),
-        output: Json::null(),
         success,
         duration_ms: 1.0,
+        ..ToolUse::new("c", "t", Json::null())
     })])
 }
 

@@ -140,6 +140,7 @@ impl Keep {
             phase: RunPhase::Running,
             lease: Lease { owner: InstanceId::generate(&ids), token: LeaseToken::generate(&ids) },
             started_at: now,
+            version: 0,
         };
         let begin = Write::BeginRun { run, lease_for: Duration::from_secs(3600) };
         self.store.commit(Change::at(now).write(begin)).await.unwrap();

@@ -15,7 +15,7 @@ use membrane::core::event::EventSeq;
 use membrane::core::history::{Cut, History, Span, TurnMark, TurnRef};
 use membrane::core::ids::{CheckpointId, HistoryId, InstanceId, RunId};
 use membrane::core::role::Role;
-use membrane::core::run::{Piece, Run};
+use membrane::core::run::{EndedRun, Piece, Run};
 use membrane::store::{
     Change, EventBounds, EventPage, LocatedThread, LocatedTurns, OldRow, Receipt, StoredTurn,
 };
@@ -247,6 +247,14 @@ impl Store for Meddling {
 
     async fn list_stale_runs(&self, owners: &[InstanceId], limit: u32) -> Result<Vec<Run>, StoreError> {
         self.inner.list_stale_runs(owners, limit).await
+    }
+
+    async fn list_stop_requests(&self, owner: &InstanceId) -> Result<Vec<RunId>, StoreError> {
+        self.inner.list_stop_requests(owner).await
+    }
+
+    async fn find_ended_run(&self, session: &SessionId) -> Result<Option<EndedRun>, StoreError> {
+        self.inner.find_ended_run(session).await
     }
 
     async fn list_lease_owners(&self) -> Result<Vec<InstanceId>, StoreError> {

@@ -106,6 +106,7 @@ pub(super) const TABLE: &[Rule] = &[
     Rule {
         name: "membrane-responder",
         ours: Ours::Only(&["membrane-core"]),
+        ours_in_tests: Ours::Only(&["membrane-testservers"]),
         heavy: Heavy::Only(&["genai"]),
         ..NOTHING
     },

@@ -134,6 +134,23 @@ impl Client {
         (head.status == 200).then(|| head.events())
     }
 
+    /// Goes on listening after an event; nothing if there is nothing more.
+    #[track_caller]
+    pub(super) fn attach_after(&self, id: &str, last_id: &str) -> Option<Events> {
+        let headers = [("Last-Event-ID", last_id)];
+        let head = self.open("GET", &format!("/api/chat/{id}/stream"), &headers, None).unwrap();
+        assert!([200, 204].contains(&head.status), "{}", head.status);
+        (head.status == 200).then(|| head.events())
+    }
+
+    /// Posts what is answered with a stream.
+    #[track_caller]
+    pub(super) fn post_for_events(&self, path: &str, body: &Value) -> Events {
+        let head = self.open("POST", path, &[], Some(body)).unwrap();
+        assert!(head.status < 300, "{path}: {:?}", head.answer());
+        head.events()
+    }
+
     /// Follows what happens to sessions, after an event or from now on.
     #[track_caller]
     pub(super) fn feed(&self, after: Option<&str>) -> Events {

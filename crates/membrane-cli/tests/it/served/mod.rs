@@ -13,6 +13,7 @@ mod keys;
 mod killed;
 mod leading;
 mod many_servers;
+mod models;
 mod on_postgres;
 mod recovery;
 mod server;

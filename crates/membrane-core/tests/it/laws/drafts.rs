@@ -2,7 +2,8 @@
 
 use membrane_core::json::Json;
 use membrane_core::run::{Piece, PieceBody, RunEnd};
-use membrane_core::turn::{Message, SignalKind, ToolUse, TurnError, TurnStatus};
+use membrane_core::tool::ToolUse;
+use membrane_core::turn::{Message, SignalKind};
 
 use super::ops::{Draft, Ending, Mood, TEXTS};
 
@@ -24,14 +25,7 @@ pub(crate) fn user(draft: &Draft) -> Message {
 /// What arrives: the uses of tools, then the answer in two pieces.
 pub(crate) fn pieces(draft: &Draft) -> Vec<Piece> {
     let tools = draft.tools.iter().map(|&success| {
-        PieceBody::Tool(ToolUse {
-            call_id: "call".into(),
-            name: "tool".into(),
-            input: Json::null(),
-            output: Json::null(),
-            success,
-            duration_ms: 1.5,
-        })
+        PieceBody::Tool(ToolUse { success, duration_ms: 1.5, ..ToolUse::new("call", "tool", Json::null()) })
     });
     let reply = reply_text(draft);
     let middle = reply.char_indices().nth(1).map_or(reply.len(), |(index, _)| index);
@@ -45,11 +39,7 @@ pub(crate) fn end(ending: Ending) -> RunEnd {
     match ending {
         Ending::Complete => RunEnd::complete(),
         Ending::Interrupted => RunEnd::interrupted("cancelled", "stopped by the user"),
-        Ending::Failed => RunEnd {
-            status: TurnStatus::Failed,
-            error: Some(TurnError { code: "model".into(), message: "no answer".into() }),
-            finish_reason: None,
-        },
+        Ending::Failed => RunEnd::failed("model", "no answer"),
     }
 }
 

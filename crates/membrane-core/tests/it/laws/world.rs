@@ -315,6 +315,7 @@ impl World {
             phase: RunPhase::Running,
             lease: Lease { owner: InstanceId::from_stored("here"), token: LeaseToken::generate(&self.ids) },
             started_at: self.now,
+            version: 1,
         };
         run.finish(&drafts::pieces(draft), drafts::end(draft.ending), self.now)
     }

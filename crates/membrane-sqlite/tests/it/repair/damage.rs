@@ -65,6 +65,8 @@ pub(super) const REPAIRABLE: &[Kind] = &[
     Kind("a tombstone of no family", "INSERT INTO deleted_sessions VALUES ('gone', 'gone', NULL, NULL, '2026-01-01T00:00:00.000000Z')"),
     Kind("a tombstone of the living", "INSERT INTO deleted_sessions SELECT id, family_id, NULL, NULL, created_at FROM chat_sessions WHERE {session}"),
     Kind("a key whose session is gone", "INSERT INTO idempotency_key_creations SELECT 'gone', route, session_id, key FROM idempotency_keys"),
+    Kind("an ended run whose session is gone", "INSERT INTO ended_runs VALUES ('gone', 'turn-x', {n}, 1, 't5', 0)"),
+    Kind("the table of ended runs", "DROP TABLE ended_runs"),
     Kind("an index that is missing", "DROP INDEX chat_sessions_family_idx; DROP INDEX turn_signals_turn_idx"),
     Kind("the index of turns", "DROP INDEX idx_chat_turns_session"),
     Kind("an index that is another", "DROP INDEX slices_segment_idx; CREATE INDEX slices_segment_idx ON slices (start)"),

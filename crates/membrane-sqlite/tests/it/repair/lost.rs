@@ -143,7 +143,7 @@ async fn what_nothing_reaches_stays_until_it_is_pruned() {
             assistant_response FROM turns WHERE position = 0", Theme::Reach, "turns"),
         ("INSERT INTO turn_signals (segment_id, position, kind, created_at) VALUES (1, 99, 'negative', 5)", Theme::Signals, "turn_signals"),
         ("INSERT INTO chat_crystals VALUES ('gone', 't', 's', '[]', '[]', '{}', 1, '2026-01-01T00:00:00.000000Z')", Theme::Crystals, "chat_crystals"),
-        ("INSERT INTO runs VALUES ('run-1', 'gone', 'turn-1', 'words', NULL, 'preserved', NULL, 'running', 'me', 1, NULL, '2026-01-01T00:00:00.000000Z')", Theme::Runs, "runs"),
+        ("INSERT INTO runs VALUES ('run-1', 'gone', 'turn-1', 'words', NULL, 'preserved', NULL, 'running', 'me', 1, NULL, '2026-01-01T00:00:00.000000Z', 1, 0)", Theme::Runs, "runs"),
         ("INSERT INTO run_pieces VALUES ('run-1', 0, '{\"text\":\"a\"}')", Theme::Runs, "run_pieces"),
     ] {
         let (keep, ..) = five_turns().await;

@@ -4,7 +4,8 @@ use membrane_core::ids::TurnId;
 use membrane_core::json::Json;
 use membrane_core::text::hex;
 use membrane_core::time::Timestamp;
-use membrane_core::turn::{Item, Linearity, Message, Signal, ToolUse, Turn, TurnStatus};
+use membrane_core::tool::ToolUse;
+use membrane_core::turn::{Item, Linearity, Message, Signal, Turn, TurnStatus};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -184,14 +185,7 @@ fn read_tools(notes: &mut Notes<'_>, place: &Place, text: Option<&str>) -> Vec<I
 }
 
 fn read_tool(value: Value, is_whole: &mut bool) -> Item {
-    let tool = |name| ToolUse {
-        call_id: String::new(),
-        name,
-        input: Json::empty_object(),
-        output: Json::null(),
-        success: true,
-        duration_ms: 0.0,
-    };
+    let tool = |name: String| ToolUse::new("", name, Json::empty_object());
     match value {
         Value::String(name) => Item::Tool(tool(name)),
         Value::Object(mut object) => {

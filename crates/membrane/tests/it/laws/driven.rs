@@ -9,7 +9,7 @@ use membrane::core::checkpoint::MAX_AUTOMATIC;
 use membrane::core::evidence::{Evidence, LegacySet};
 use membrane::core::history::TurnRef;
 use membrane::core::ids::{InstanceId, LeaseToken, RandomIds, RunId};
-use membrane::core::run::{Lease, Run, RunPhase};
+use membrane::core::run::{Lease, Run, RunPhase, RunShape};
 use membrane::core::session::NewSession;
 use membrane::store::change::Origin;
 use membrane::store::{Change, Write};
@@ -234,6 +234,7 @@ impl Driven {
             phase: RunPhase::Running,
             lease: Lease { owner: InstanceId::from_stored("here"), token: LeaseToken::generate(&RandomIds) },
             started_at: Timestamp::from_micros(self.now),
+            version: 0,
         }
     }
 
@@ -246,7 +247,10 @@ impl Driven {
         self.store.commit(at().write(append)).await.unwrap();
         let pieces = self.store.list_pieces(&run.id, 0).await.unwrap();
         let turn = Box::new(run.finish(&pieces, drafts::end(draft.ending), run.started_at));
-        self.store.commit(at().write(Write::FinishRun { run: run.id.clone(), turn })).await.unwrap();
+        self.store
+            .commit(at().write(Write::FinishRun { run: run.id.clone(), turn, shape: RunShape::default() }))
+            .await
+            .unwrap();
     }
 
     /// A fork that holds the first `point` turns.

@@ -5,11 +5,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use membrane::{Chat, ChatError, RunReader, RunSettings, SessionId, State, Store, TurnStatus};
+use membrane::{Chat, RunReader, RunSettings, SessionId, State, Store, TurnStatus};
 use membrane_sqlite::{SqliteOptions, SqliteStore};
 
 use super::stage::{Answer, Stage, hear, hear_text, store_in_paused_time, until};
-use crate::keep::{Keep, on_every_store, refused};
+use crate::keep::{Keep, on_every_store};
 use crate::meddling::{Before, Meddling};
 
 on_every_store!(
@@ -19,7 +19,7 @@ on_every_store!(
     an_expired_run_is_closed_and_its_old_owner_writes_no_more,
     a_turn_that_comes_after_the_run_was_closed_is_not_kept,
     what_is_driven_here_is_never_closed_by_ourselves,
-    a_run_elsewhere_is_seen_and_cancelled_once_it_is_abandoned,
+    an_abandoned_run_is_seen_and_cancelled,
 );
 
 /// A lease that expires at once and is never renewed but with news.
@@ -90,7 +90,7 @@ async fn an_expired_run_is_closed_and_its_old_owner_writes_no_more(keep: &Keep) 
     assert_eq!(keep.chat.recover_runs().await.unwrap(), 1);
     answer.say("and more");
     answer.unheard().await;
-    assert_eq!(hear(reader).await.lost(), "lease_lost");
+    assert_eq!(hear(reader).await.error_code(), "server_stopped", "it hears how it was closed");
     let turn = keep.kept(&id).await.pop().unwrap().turn;
     assert_eq!((turn.status, turn.assistant.content.as_str()), (TurnStatus::Interrupted, "half"));
     stage.until_idle(&id).await;
@@ -103,7 +103,7 @@ async fn a_turn_that_comes_after_the_run_was_closed_is_not_kept(keep: &Keep) {
     let (id, reader, answer) = expired(keep, &mut stage).await;
     assert_eq!(keep.chat.recover_runs().await.unwrap(), 1);
     answer.end();
-    assert_eq!(hear(reader).await.lost(), "lease_lost");
+    assert_eq!(hear(reader).await.error_code(), "server_stopped");
     let turns = keep.kept(&id).await;
     assert_eq!((turns.len(), turns[0].turn.status), (1, TurnStatus::Interrupted));
 }
@@ -117,16 +117,7 @@ async fn what_is_driven_here_is_never_closed_by_ourselves(keep: &Keep) {
     assert_eq!(hear(reader).await.finished().turn.assistant.content, "half and half");
 }
 
-async fn a_run_elsewhere_is_seen_and_cancelled_once_it_is_abandoned(keep: &Keep) {
-    let mut alive = Stage::on(&keep.store);
-    let id = keep.session_of(0).await.id;
-    let (reader, answer) = alive.send(&id, "hi").await;
-    let error = refused(keep.chat.cancel(&id, None).await);
-    assert!(matches!(error, ChatError::DrivenElsewhere { .. }), "{error:?}");
-    assert!(keep.chat.attach(&id, None).await.unwrap().is_none());
-    answer.end();
-    assert_eq!(hear(reader).await.finished().turn.status, TurnStatus::Complete);
-
+async fn an_abandoned_run_is_seen_and_cancelled(keep: &Keep) {
     let mut stage = Stage::with(&keep.store, short());
     let (id, reader, answer) = expired(keep, &mut stage).await;
     let pending = keep.chat.find_pending(&keep.record(&id).await).await.unwrap().unwrap();
@@ -137,7 +128,7 @@ async fn a_run_elsewhere_is_seen_and_cancelled_once_it_is_abandoned(keep: &Keep)
     assert_eq!(turn.error.map(|error| error.code).as_deref(), Some("cancelled"));
     assert_eq!(turn.assistant.content, "half");
     drop(answer);
-    assert_eq!(hear(reader).await.lost(), "lease_lost");
+    assert_eq!(hear(reader).await.error_code(), "cancelled");
 }
 
 /// A process that dies: with its own runtime, of which nothing is left.

@@ -12,7 +12,7 @@ use membrane::store::memory::MemoryStore;
 use membrane::store::{Change, Write};
 use membrane::{
     Chat, Clock, EventId, FinishedTurn, Json, NewSessionOptions, Responder, RunEvent, RunOutcome, RunReader,
-    RunSettings, SendOptions, SessionId, State, Store, Timestamp, Turn,
+    RunSettings, SendOptions, SessionId, State, Store, SystemClock, Timestamp, Turn,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ enum Step {
 pub(super) struct Answer {
     /// What the model was asked.
     pub(super) words: String,
+    /// The same with all else.
+    pub(super) prompt: Prompt,
     steps: mpsc::UnboundedSender<Step>,
 }
 
@@ -53,11 +55,33 @@ impl Answer {
 
     pub(super) fn end_with(self, finish_reason: Option<&str>, usage: Option<Json>) {
         let finish_reason = finish_reason.map(str::to_owned);
-        self.step(Step::Part(Ok(ReplyPart::End { finish_reason, usage })));
+        self.step(Step::Part(Ok(ReplyPart::End { finish_reason, usage, carry: None })));
     }
 
     pub(super) fn fail(self, code: &'static str, message: &str) {
-        self.step(Step::Part(Err(ResponderError { code, message: message.to_owned() })));
+        let message = message.to_owned();
+        self.step(Step::Part(Err(ResponderError { code, message, is_cut: false })));
+    }
+
+    /// Breaks off.
+    pub(super) fn cut(self, code: &'static str, message: &str) {
+        let message = message.to_owned();
+        self.step(Step::Part(Err(ResponderError { code, message, is_cut: true })));
+    }
+
+    /// Calls a tool.
+    pub(super) fn call(&self, call_id: &str, name: &str, input: &str) {
+        let input = Json::parse("input", input).unwrap();
+        let (call_id, name) = (call_id.to_owned(), name.to_owned());
+        self.step(Step::Part(Ok(ReplyPart::Call { call_id, name, input })));
+    }
+
+    /// Ends after calls of tools.
+    pub(super) fn wait(self, usage: &str, carry: Option<&str>) {
+        let json = |text| Json::parse("test", text).unwrap();
+        let (usage, carry) = (Some(json(usage)), carry.map(json));
+        let finish_reason = Some("tool_calls".to_owned());
+        self.step(Step::Part(Ok(ReplyPart::End { finish_reason, usage, carry })));
     }
 
     pub(super) fn panic(self) {
@@ -85,7 +109,7 @@ impl Responder for Script {
 
     fn respond(&self, prompt: Prompt) -> Reply {
         let (steps, mut told) = mpsc::unbounded_channel();
-        let _ = self.0.send(Answer { words: prompt.message.content, steps });
+        let _ = self.0.send(Answer { words: prompt.message.content.clone(), prompt, steps });
         Box::pin(stream::poll_fn(move |context| {
             told.poll_recv(context).map(|step| match step {
                 None => None,
@@ -108,9 +132,18 @@ impl Stage {
     }
 
     pub(super) fn with(store: &Arc<dyn Store>, settings: RunSettings) -> Self {
+        Self::by_clock(store, settings, Arc::new(SystemClock))
+    }
+
+    /// One whose time is the runtime's, which a test may pause.
+    pub(super) fn in_paused_time(store: &Arc<dyn Store>, settings: RunSettings) -> Self {
+        Self::by_clock(store, settings, Arc::new(RuntimeClock(Instant::now())))
+    }
+
+    fn by_clock(store: &Arc<dyn Store>, settings: RunSettings, clock: Arc<dyn Clock>) -> Self {
         let (script, asked) = mpsc::unbounded_channel();
-        let chat =
-            Chat::builder(Arc::clone(store)).responder(Arc::new(Script(script))).runs(settings).build();
+        let script = Arc::new(Script(script));
+        let chat = Chat::builder(Arc::clone(store)).responder(script).runs(settings).clock(clock).build();
         Self { chat, asked }
     }
 
@@ -165,6 +198,17 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// Returns when the session is idle, whatever else is under way.
+    pub(super) async fn until_idle_but_one(&self, id: &SessionId) {
+        until("the session is idle", || async {
+            let session = self.chat.find_session(id).await.unwrap().expect("the session is there");
+            session.state == State::Idle
+        })
+        .await;
+    }
+}
+
 /// All that a reader heard.
 #[derive(Debug, PartialEq)]
 pub(super) struct Heard {
@@ -181,6 +225,7 @@ impl Heard {
         match &*self.outcome {
             RunOutcome::Finished(finished) => finished,
             RunOutcome::Lost { code, message } => panic!("it was lost: {code}: {message}"),
+            RunOutcome::Waiting(calls) => panic!("it waits: {calls:?}"),
         }
     }
 
@@ -195,7 +240,7 @@ impl Heard {
     pub(super) fn lost(&self) -> &'static str {
         match &*self.outcome {
             RunOutcome::Lost { code, .. } => code,
-            RunOutcome::Finished(finished) => panic!("it was kept: {finished:?}"),
+            other => panic!("it was kept: {other:?}"),
         }
     }
 }
@@ -211,13 +256,35 @@ pub(super) async fn hear(mut reader: RunReader) -> Heard {
             RunEvent::Piece(piece) => match &piece.body {
                 PieceBody::Text(more) => text.push_str(more),
                 PieceBody::Reasoning(more) => reasoning.push_str(more),
-                PieceBody::Tool(tool) => panic!("no tool was used: {tool:?}"),
+                // What is said of tools has its own cases.
+                PieceBody::Call(_) | PieceBody::Pause(_) | PieceBody::Consent { .. } | PieceBody::Tool(_) => {
+                }
             },
+            RunEvent::Waiting(calls) => panic!("it waits: {calls:?}"),
             RunEvent::Ended(outcome) => {
                 assert_eq!(within(reader.next()).await, None);
                 assert!(reader.is_at_end());
                 return Heard { ids, text, reasoning, outcome };
             }
+        }
+    }
+}
+
+/// Reads until the model waits for tools, and checks that nothing follows: the text, and the names of the calls.
+pub(super) async fn hear_calls(mut reader: RunReader) -> (String, Vec<String>) {
+    let mut text = String::new();
+    loop {
+        match within(reader.next()).await.expect("more").1 {
+            RunEvent::Piece(piece) => {
+                if let PieceBody::Text(more) = &piece.body {
+                    text.push_str(more);
+                }
+            }
+            RunEvent::Waiting(calls) => {
+                assert_eq!(within(reader.next()).await, None);
+                return (text, calls.into_iter().map(|open| open.call.call_id).collect());
+            }
+            RunEvent::Ended(outcome) => panic!("it ended with {text:?}: {outcome:?}"),
         }
     }
 }
@@ -233,7 +300,7 @@ pub(super) async fn hear_text(reader: &mut RunReader, text: &str) -> Vec<u64> {
                     heard.push_str(more);
                 }
             }
-            (_, RunEvent::Ended(outcome)) => panic!("it ended with {heard:?}: {outcome:?}"),
+            (_, other) => panic!("it ended with {heard:?}: {other:?}"),
         }
     }
     ids

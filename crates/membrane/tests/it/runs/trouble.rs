@@ -15,6 +15,7 @@ use crate::meddling::{Meddling, Verdict};
 
 on_every_store!(
     an_error_of_the_model_is_kept_with_what_had_arrived,
+    an_answer_that_breaks_off_is_interrupted,
     a_responder_that_panics_ends_the_turn_and_nothing_else,
     a_responder_that_panics_at_once_ends_the_turn_too,
     a_turn_that_is_refused_for_a_while_is_kept_in_the_end,
@@ -46,6 +47,18 @@ fn refusing_first(
         let verdict = if refuses { Verdict::Refuse(error()) } else { Verdict::Pass };
         async { verdict }
     })
+}
+
+async fn an_answer_that_breaks_off_is_interrupted(keep: &Keep) {
+    let mut stage = Stage::on(&keep.store);
+    let id = stage.session().await;
+    let (reader, answer) = stage.send(&id, "hi").await;
+    answer.say("half");
+    answer.cut("cut_off", "the connection ended");
+    let heard = hear(reader).await;
+    let turn = &heard.finished().turn;
+    assert_eq!((turn.status, turn.assistant.content.as_str()), (TurnStatus::Interrupted, "half"));
+    assert_eq!(heard.error_code(), "cut_off");
 }
 
 async fn an_error_of_the_model_is_kept_with_what_had_arrived(keep: &Keep) {

@@ -1,0 +1,111 @@
+//! What the raw events say and genai does not hand on: that an answer has come to its end, calls, errors that are told in
+//! passing, signs of life.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use genai::chat::{ChatFrameSink, FrameCtx, RawFrameRef, Usage};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::calls::Calls;
+use super::kind::ProviderKind;
+
+/// How much of an event is kept for messages, in characters.
+const MAX_SHOWN: usize = 200;
+
+/// What the events of one answer said so far.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// When the last one came, if only to keep the connection open.
+    pub(super) last_at: Instant,
+    /// The beginning of the last one that held anything.
+    pub(super) last: String,
+    /// Why the model stopped, once it has.
+    pub(super) finish_reason: Option<String>,
+    /// Whether the answer is whole.
+    pub(super) is_finished: bool,
+    pub(super) usage: Option<Usage>,
+    pub(super) calls: Calls,
+    /// Whether thoughts come in the field that its servers want back with the results of tools.
+    pub(super) has_reasoning_content: bool,
+    /// An error that genai reads over.
+    pub(super) error: Option<Value>,
+    /// Why the provider does not let the model answer.
+    pub(super) blocked: Option<String>,
+}
+
+/// Listens to the raw events of one answer.
+#[derive(Debug)]
+pub(super) struct Frames {
+    kind: ProviderKind,
+    seen: Mutex<Seen>,
+}
+
+impl Frames {
+    pub(super) fn new(kind: ProviderKind) -> Self {
+        let seen = Seen {
+            last_at: Instant::now(),
+            last: String::new(),
+            finish_reason: None,
+            is_finished: false,
+            usage: None,
+            calls: Calls::default(),
+            has_reasoning_content: false,
+            error: None,
+            blocked: None,
+        };
+        Self { kind, seen: Mutex::new(seen) }
+    }
+
+    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChatFrameSink for Frames {
+    fn on_frame(&self, _: &FrameCtx, frame: RawFrameRef<'_>) {
+        let mut seen = self.seen();
+        seen.last_at = Instant::now();
+        if frame.data.trim().is_empty() {
+            return;
+        }
+        seen.last.clear();
+        seen.last.extend(frame.data.chars().take(MAX_SHOWN));
+        // Anthropic's streamer leaves nothing out.
+        if self.kind == ProviderKind::Anthropic {
+            return;
+        }
+        let Ok(mut event) = serde_json::from_str::<Value>(frame.data) else { return };
+        match self.kind {
+            ProviderKind::OpenAi => seen.read_chunk(&mut event),
+            ProviderKind::Gemini => {
+                let reason = event.pointer("/promptFeedback/blockReason").and_then(Value::as_str);
+                seen.blocked = reason.map(str::to_owned).or(seen.blocked.take());
+            }
+            ProviderKind::Ollama => {
+                // Old versions give no reason with it.
+                seen.is_finished |= event.get("done") == Some(&Value::Bool(true));
+                seen.error = event.get_mut("error").map(Value::take).or(seen.error.take());
+            }
+            ProviderKind::Anthropic => {}
+        }
+    }
+}
+
+impl Seen {
+    /// Reads a chunk of a chat completion.
+    fn read_chunk(&mut self, chunk: &mut Value) {
+        if let Some(usage) = chunk.get_mut("usage").map(Value::take).filter(|usage| !usage.is_null()) {
+            self.usage = serde_json::from_value(usage).ok();
+        }
+        let Some(choice) = chunk.pointer("/choices/0") else { return };
+        if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
+            self.finish_reason = Some(reason.to_owned());
+            self.is_finished = true;
+        }
+        let reasoning = choice.pointer("/delta/reasoning_content").and_then(Value::as_str);
+        self.has_reasoning_content |= reasoning.is_some_and(|text| !text.is_empty());
+        let calls = choice.pointer("/delta/tool_calls").and_then(Value::as_array);
+        calls.into_iter().flatten().for_each(|call| self.calls.push(call));
+    }
+}
