@@ -3,8 +3,9 @@
 use futures_util::future::join_all;
 use membrane::core::run::PieceBody;
 use membrane::{
-    Chat, ChatError, ClientKey, ConsentKind, DomainError, Item, Json, NewSessionOptions, RunReader,
-    SendOptions, SessionId, State, ToolAnswer, ToolDecision, ToolEffect, ToolUse, TurnStatus,
+    Chat, ChatError, ClientKey, ConsentKind, DomainError, Item, Json, NewSessionOptions, RunOutcome,
+    RunReader, RunSettings, SendOptions, SessionId, SessionPatch, State, ToolAnswer, ToolDecision,
+    ToolEffect, ToolUse, TurnStatus,
 };
 
 use super::stage::{Stage, hear, hear_calls, hear_text, within};
@@ -19,6 +20,9 @@ on_every_store!(
     a_call_is_answered_once_and_only_while_it_waits,
     a_waiting_turn_survives_its_process_and_goes_on_elsewhere,
     a_waiting_turn_can_be_cancelled_and_keeps_what_was_called,
+    a_call_is_what_its_tool_was_when_the_model_was_asked,
+    a_model_that_fails_after_its_tools_leaves_what_was_done,
+    large_results_of_tools_push_old_turns_out_of_what_the_model_is_asked,
     a_waiting_session_allows_what_it_says,
     calls_of_the_same_name_are_told_apart,
     the_same_key_again_hears_the_same_answer,
@@ -289,7 +293,61 @@ async fn a_waiting_turn_can_be_cancelled_and_keeps_what_was_called(keep: &Keep) 
     assert_eq!((tools[0].success, tools[0].output.as_str()), (true, "1"));
     assert!(!tools[1].success && tools[1].error.is_some(), "{:?}", tools[1]);
     assert_eq!(turn.observes_success(), None);
+    let reader = stage.attach(&id, None).await.unwrap();
+    assert_eq!(hear(reader).await.finished().turn, turn, "who waited here is told that it is over");
     stage.exchange(&id, "again", "yes").await;
+}
+
+async fn a_call_is_what_its_tool_was_when_the_model_was_asked(keep: &Keep) {
+    let mut stage = Stage::on(&keep.store);
+    let id = session(&stage.chat).await;
+    let (reader, said) = stage.send(&id, "do it").await;
+    let patch =
+        SessionPatch { metadata: Some(Json::parse("metadata", "{}").unwrap()), ..SessionPatch::default() };
+    stage.chat.patch_session(&id, patch, membrane::WriteOptions::default()).await.unwrap();
+    said.call("a", "wipe", "{}");
+    said.wait("{}", None);
+    hear_calls(reader).await;
+    let error = refusal(refused(stage.chat.answer_tool(&id, "a", result("1")).await));
+    assert!(matches!(error, DomainError::NotApproved { .. }), "{error:?}");
+}
+
+async fn a_model_that_fails_after_its_tools_leaves_what_was_done(keep: &Keep) {
+    let mut stage = Stage::on(&keep.store);
+    let id = session(&stage.chat).await;
+    let (reader, said) = stage.send(&id, "do it").await;
+    said.call("a", "put", "{}");
+    said.wait("{}", None);
+    hear_calls(reader).await;
+    let reader = answer(&stage.chat, &id, "a", "1").await;
+    stage.asked().await.fail("rate_limited", "later");
+    let heard = hear(reader).await;
+    let turn = &heard.finished().turn;
+    assert_eq!((turn.status, heard.error_code()), (TurnStatus::Interrupted, "rate_limited"));
+    assert_eq!(tools(&turn.items)[0].output.as_str(), "1");
+}
+
+async fn large_results_of_tools_push_old_turns_out_of_what_the_model_is_asked(keep: &Keep) {
+    let settings = RunSettings { context_tokens: 1000, ..RunSettings::default() };
+    let mut stage = Stage::with(&keep.store, settings);
+    let id = session(&stage.chat).await;
+    stage.exchange(&id, "first", "yes").await;
+    let (reader, said) = stage.send(&id, "do it").await;
+    assert_eq!(said.prompt.history.len(), 1);
+    said.call("a", "look", "{}");
+    said.wait("{}", None);
+    hear_calls(reader).await;
+    let reader = answer(&stage.chat, &id, "a", &format!("{:?}", "x".repeat(3972))).await;
+    let said = stage.asked().await;
+    assert_eq!((said.prompt.history.len(), said.prompt.steps.len()), (1, 1));
+    said.end();
+    hear(reader).await;
+    stage.until_idle(&id).await;
+    stage.exchange(&id, "small", "yes").await;
+    let (_reader, said) = stage.send(&id, "what now?").await;
+    let left: Vec<_> = said.prompt.history.iter().map(|turn| turn.user.content.as_str()).collect();
+    assert_eq!(left, ["do it", "small"], "the first does not fit beside them");
+    said.end();
 }
 
 async fn a_waiting_session_allows_what_it_says(keep: &Keep) {
@@ -364,6 +422,12 @@ async fn the_same_key_again_hears_the_same_answer(keep: &Keep) {
     let late = Chat::create(keep.store.clone()).answer_tool(&id, "a", keyed(b"1")).await.unwrap();
     assert!(late.replayed);
     assert_eq!(replayed(late.reader).await, outcome);
+    stage.exchange(&id, "and then?", "more").await;
+    let later = Chat::create(keep.store.clone()).answer_tool(&id, "a", keyed(b"1")).await.unwrap();
+    let RunOutcome::Finished(first) = &*outcome else { panic!("{outcome:?}") };
+    let later = replayed(later.reader).await;
+    let RunOutcome::Finished(same) = &*later else { panic!("it is a turn") };
+    assert_eq!((&same.turn, same.number), (&first.turn, first.number), "though other turns came after it");
     let other = refused(stage.chat.answer_tool(&id, "a", keyed(b"2")).await);
     assert!(matches!(other, ChatError::KeyReused { .. }), "{other:?}");
 }
