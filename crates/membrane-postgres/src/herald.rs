@@ -84,7 +84,8 @@ impl Herald {
     }
 
     async fn tell(&self, pool: &Pool) {
-        self.pace().last = Instant::now();
+        // The next one waits its time even if this one is still under way by then.
+        *self.pace() = Pace { last: Instant::now(), pause: EVERY };
         // What is committed from here on is told of the next time.
         self.is_owed.store(false, Ordering::Release);
         let pause = match self.try_tell(pool).await {
