@@ -197,7 +197,8 @@ fn one(chain: &Chain) -> Vec<Value<'_>> {
 /// One turn for one session. Where the turn goes, and the totals with it, are the session's, too.
 const ONE: &str = concat!(
     "WITH moved AS ( \
-         UPDATE chat_sessions SET evidence_json = $3, last_active = $4, version = version + 1, \
+         UPDATE chat_sessions SET evidence_json = $3, last_active = $4, active_slot = left($4, 18), \
+             version = version + 1, \
              turn_count = turn_count + 1, head_position = head_position + 1, last_order_at = $10, \
              sum_succeeded = $17, sum_failed = $18, sum_tool_calls = $19, context_size = $20, sum_chars = $21, \
              sum_code_blocks = $22 \
@@ -222,14 +223,19 @@ macro_rules! end_columns {
     };
 }
 
-/// Where the row of a session lies that is what a `membrane_session_end` expects. It is locked then. Being asked for each row
-/// on its own, rows are locked as they were sent.
-macro_rules! locked {
+/// Where the row of a session lies, and that it is what a `membrane_session_end` expects.
+///
+/// Rows are looked up one after the other, and so locked as they were sent. What is expected is asked of the row that is
+/// written, since PostgreSQL asks that again of one that somebody changed meanwhile, and does not ask again where it lies. It
+/// is asked in words by which no join can be made, so that it stays with that order.
+macro_rules! found {
     () => {
-        ", LATERAL (SELECT c.ctid AS at FROM chat_sessions c WHERE c.id = i.session_id AND c.state = i.was_state \
-             AND c.version = i.was_version AND c.flipped = i.was_flipped AND c.turn_count = i.was_turn_count \
-             AND c.head_segment_id = i.was_segment AND c.head_position = i.was_position FOR NO KEY UPDATE) AS locked \
-         WHERE s.ctid = locked.at"
+        ", LATERAL (SELECT c.ctid AS at FROM chat_sessions c WHERE c.id = i.session_id OFFSET 0) AS found \
+         WHERE s.ctid = found.at AND s.state IS NOT DISTINCT FROM i.was_state \
+             AND s.version IS NOT DISTINCT FROM i.was_version AND s.flipped IS NOT DISTINCT FROM i.was_flipped \
+             AND s.turn_count IS NOT DISTINCT FROM i.was_turn_count \
+             AND s.head_segment_id IS NOT DISTINCT FROM i.was_segment \
+             AND s.head_position IS NOT DISTINCT FROM i.was_position"
     };
 }
 
@@ -253,7 +259,7 @@ fn end(chain: &Chain) -> Vec<Value<'_>> {
 const EACH: &str = concat!(
     "WITH moved AS ( \
          UPDATE chat_sessions s SET evidence_json = i.evidence_json, last_active = i.last_active, \
-             version = s.version + 1, turn_count = s.turn_count + 1, head_position = s.head_position + 1, \
+             active_slot = left(i.last_active, 18), version = s.version + 1, turn_count = s.turn_count + 1, head_position = s.head_position + 1, \
              last_order_at = i.order_at, sum_succeeded = i.sum_succeeded, sum_failed = i.sum_failed, \
              sum_tool_calls = i.sum_tool_calls, context_size = i.sum_tokens, sum_chars = i.sum_chars, \
              sum_code_blocks = i.sum_code_blocks \
@@ -262,7 +268,7 @@ const EACH: &str = concat!(
     ", place, ",
     turn_columns!(),
     ")",
-    locked!(),
+    found!(),
     " RETURNING i.session_id, i.is_version, i.place, ",
     turn_columns!("i."),
     "), \
@@ -280,14 +286,14 @@ const EACH: &str = concat!(
 const MANY: &str = concat!(
     "WITH moved AS ( \
          UPDATE chat_sessions s SET evidence_json = i.evidence_json, last_active = i.last_active, \
-             version = i.is_version, turn_count = i.is_turn_count, head_position = i.is_position, \
+             active_slot = left(i.last_active, 18), version = i.is_version, turn_count = i.is_turn_count, head_position = i.is_position, \
              last_order_at = i.is_order_at, sum_succeeded = i.is_succeeded, sum_failed = i.is_failed, \
              sum_tool_calls = i.is_tool_calls, context_size = i.is_context_size, sum_chars = i.is_chars, \
              sum_code_blocks = i.is_code_blocks \
          FROM unnest((SELECT $1::membrane_session_end[])) WITH ORDINALITY AS i (",
     end_columns!(),
     ", ordinality)",
-    locked!(),
+    found!(),
     " RETURNING i.session_id, i.was_version, i.is_version, i.ordinality - 1 AS place), \
      added AS (INSERT INTO turns (",
     turn_columns!(),

@@ -46,6 +46,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1008, name: "told events", sql: include_str!("migrations/1008_told_events.sql") },
     Migration { version: 1009, name: "one for each", sql: include_str!("migrations/1009_one_for_each.sql") },
     Migration { version: 1010, name: "shared runs", sql: include_str!("migrations/1010_shared_runs.sql") },
+    Migration { version: 1011, name: "lean rows", sql: include_str!("migrations/1011_lean_rows.sql") },
 ];
 
 /// Whether a step is in a database.

@@ -118,7 +118,7 @@ impl Record {
                       head_segment_id = $6, head_position = $7, last_order_at = $8, sum_succeeded = $9, \
                       sum_failed = $10, sum_tool_calls = $11, context_size = $12, sum_chars = $13, \
                       sum_code_blocks = $14, flipped = $15, legacy_alpha = $16, legacy_beta = $17, \
-                      evidence_json = $18, last_active = $19 WHERE id = $1",
+                      evidence_json = $18, last_active = $19, active_slot = left($19, 18) WHERE id = $1",
                 values: values![
                     self.id.to_string(),
                     signed(self.version),

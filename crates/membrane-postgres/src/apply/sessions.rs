@@ -80,9 +80,9 @@ pub(super) async fn create<'a>(
 const INSERT: &str = "INSERT INTO chat_sessions (id, project_id, parent_id, fork_point, branch_name, state, \
      turn_count, context_size, evidence_json, metadata_json, created_at, last_active, family_id, title, \
      tags_json, version, history_id, head_segment_id, head_position, last_order_at, flipped, legacy_alpha, \
-     legacy_beta, sum_succeeded, sum_failed, sum_tool_calls, sum_chars, sum_code_blocks) \
+     legacy_beta, sum_succeeded, sum_failed, sum_tool_calls, sum_chars, sum_code_blocks, active_slot) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-     $22, $23, $24, $25, $26, $27, $28)";
+     $22, $23, $24, $25, $26, $27, $28, left($12, 18))";
 
 fn insert<'a>(tx: &mut Tx<'a>, session: &'a NewSession, record: &Record) -> Result<(), StoreError> {
     let values = values![

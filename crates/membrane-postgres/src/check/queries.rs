@@ -145,6 +145,11 @@ pub(super) const QUERIES: &[Query] = &[
             OR abs(s.legacy_beta - (SELECT coalesce(sum(beta), 0) FROM legacy_sets WHERE history_id = s.history_id)) > 1e-9",
     ),
     Query(
+        Theme::Values,
+        "session {}: active_slot is not the beginning of last_active",
+        "SELECT id FROM chat_sessions WHERE active_slot <> left(last_active, 18)",
+    ),
+    Query(
         Theme::Signals,
         "signal {}: its turn is gone",
         "SELECT x.number FROM turn_signals x LEFT JOIN turns t
@@ -270,11 +275,6 @@ pub(super) const QUERIES: &[Query] = &[
         Theme::Runs,
         "pieces of run {}: the run is gone",
         "SELECT DISTINCT p.run_id FROM run_pieces p WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = p.run_id)",
-    ),
-    Query(
-        Theme::Runs,
-        "run {}: pieces of its answer are missing",
-        "SELECT run_id FROM run_pieces GROUP BY run_id HAVING min(seq) <> 0 OR max(seq) <> count(*) - 1",
     ),
     Query(
         Theme::Runs,

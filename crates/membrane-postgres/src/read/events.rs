@@ -17,13 +17,15 @@ use crate::value::{Value, values};
 /// Lets those who give numbers come one after the other.
 pub(crate) const LOCK: &str = "SELECT 1 FROM pg_advisory_xact_lock($1)";
 
-/// Gives numbers to the oldest that have none, those of so many statements; $1 is true.
+/// Gives numbers to the oldest that have none, those of so many statements; $1 is true. What another program has told by
+/// halves is nobody's event, and goes.
 pub(crate) const NUMBER: &str = "WITH told AS (DELETE FROM told_events WHERE number IN \
          (SELECT number FROM told_events WHERE $1 ORDER BY number LIMIT 200) RETURNING *) \
      INSERT INTO events (seq, kind, session_id, version, at) \
      SELECT (SELECT max(seq) FROM events) + row_number() OVER (ORDER BY number, place), coalesce(kind, kinds[1]), \
          session_id, version, at \
-     FROM told, unnest(kinds, session_ids, versions) WITH ORDINALITY AS each (kind, session_id, version, place)";
+     FROM told, unnest(kinds, session_ids, versions) WITH ORDINALITY AS each (kind, session_id, version, place) \
+     WHERE coalesce(kind, kinds[1]) IS NOT NULL AND session_id IS NOT NULL AND version IS NOT NULL";
 
 /// What [`LOCK`] locks: "mbevents" in ASCII.
 pub(crate) fn lock_key() -> [Value<'static>; 1] {

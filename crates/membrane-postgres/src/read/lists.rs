@@ -10,8 +10,8 @@ use crate::error::Doing;
 use crate::rows::{self, SESSION_COLUMNS, get, signed, unsigned};
 use crate::value::Value;
 
-/// How many characters of a time name its slot, as in migration 1006.
-const SLOT: u32 = 18;
+/// How many characters of `last_active` are its slot, `active_slot`, as in migration 1006.
+pub(crate) const SLOT: u32 = 18;
 
 /// One page, newest first, and how many there are in all: one statement, so that both are of one moment.
 pub(crate) async fn page(

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 
 use crate::db::Db;
 use crate::error::{Doing, store_error};
+use crate::read::lists::SLOT;
 use crate::value::{Value, escape, unescape};
 
 const READING: &str = "read rows to copy";
@@ -121,8 +122,8 @@ pub(super) async fn write(db: Db<'_>, table: &'static Table, batch: &Batch) -> R
     }
     if !batch.update.is_empty() {
         let rest = table.columns.get(table.key_len..).unwrap_or_default();
-        let set: Vec<_> =
-            rest.iter().map(|column| format!("{} = {}", quoted(column), written(column))).collect();
+        let copied = rest.iter().map(|column| (quoted(column), written(column))).chain(derived(table));
+        let set: Vec<_> = copied.map(|(name, value)| format!("{name} = {value}")).collect();
         let sql = format!(
             "UPDATE {} AS kept SET {} FROM {} WHERE {}",
             table.name,
@@ -133,12 +134,14 @@ pub(super) async fn write(db: Db<'_>, table: &'static Table, batch: &Batch) -> R
         execute(db, &sql, table.columns, &batch.update).await?;
     }
     if !batch.insert.is_empty() {
-        let values = table.columns.iter().map(written).collect::<Vec<_>>().join(", ");
+        let copied = table.columns.iter().map(|column| (quoted(column), written(column)));
+        let (names, values): (Vec<_>, Vec<_>) = copied.chain(derived(table)).unzip();
         // Numbers that the database gives out otherwise are those of the source.
         let sql = format!(
-            "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {}",
+            "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}",
             table.name,
-            names(table.columns),
+            names.join(", "),
+            values.join(", "),
             given(table.columns)
         );
         execute(db, &sql, table.columns, &batch.insert).await?;
@@ -213,6 +216,12 @@ fn written(column: &Column) -> String {
         Kind::Bytes => format!("decode(given.{}, 'hex')", quoted(column)),
         _ => format!("given.{}", quoted(column)),
     }
+}
+
+/// A column that only this backend has, and what it is by the others.
+fn derived(table: &Table) -> Option<(String, String)> {
+    (table.name == "chat_sessions")
+        .then(|| ("active_slot".to_owned(), format!("left(given.last_active, {SLOT})")))
 }
 
 /// A column's name, whatever word it is.
