@@ -15,7 +15,7 @@ mod pieces;
 mod stamps;
 mod tools;
 
-pub use pieces::{decode_piece, encode_piece};
+pub use pieces::{PieceOrder, decode_pieces, encode_pieces};
 pub use stamps::{decode_stamps, encode_stamps};
 use tools::{ToolText, tool, tool_text};
 

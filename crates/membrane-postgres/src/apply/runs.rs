@@ -2,7 +2,6 @@
 //!
 //! A lease's expiry is judged by the database's clock, which all instances share.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use membrane_core::ids::{InstanceId, LeaseToken, RunId, SessionId};
@@ -17,7 +16,7 @@ use tokio_postgres::Row;
 use super::turns::{self, MeasuredTurn};
 use super::tx::{Meaning, Tx};
 use crate::rows::{self, RowError, get, signed};
-use crate::value::{Value, escape, values};
+use crate::value::values;
 
 /// What the rules of leases look at.
 #[derive(Debug, Clone)]
@@ -101,30 +100,21 @@ pub(super) fn begin<'a>(tx: &mut Tx<'a>, run: &'a Run, lease_for: Duration) -> R
     Ok(())
 }
 
-/// Adds pieces to the log; their numbers go on without a gap.
+/// Adds pieces to the log, as one row by the number of the last; their numbers go on without a gap.
 pub(super) fn append_pieces<'a>(tx: &mut Tx<'a>, run: &'a RunId, pieces: &[Piece]) -> Result<(), StoreError> {
     let held = held(tx, run)?;
-    let first = held.next_seq;
-    for (seq, piece) in (first..).zip(pieces) {
+    for (seq, piece) in (held.next_seq..).zip(pieces) {
         if signed(piece.seq) != seq {
             // Somebody else writes this run's log.
             return Err(StoreError::LeaseLost { run: run.clone() });
         }
         held.next_seq = seq + 1;
     }
-    let bodies = pieces.iter().map(|piece| {
-        let text = codec::encode_piece(&piece.body)?;
-        Ok(Cow::Owned(escape(&text).into_owned()))
-    });
-    let bodies: Vec<Cow<'a, str>> = bodies.collect::<Result<_, StoreError>>()?;
-    if bodies.is_empty() {
-        return Ok(());
-    }
+    let Some(last) = pieces.last() else { return Ok(()) };
     tx.put(
         "append a run's pieces",
-        "INSERT INTO run_pieces (run_id, seq, body_json) \
-         SELECT $1, $2 - 1 + number, body FROM unnest($3) WITH ORDINALITY AS pieces (body, number)",
-        [Value::from(run.as_str()), Value::from(first), Value::Texts(bodies)],
+        "INSERT INTO run_pieces (run_id, seq, body_json) VALUES ($1, $2, $3)",
+        values![run.as_str(), signed(last.seq), codec::encode_pieces(pieces)?],
     );
     Ok(())
 }

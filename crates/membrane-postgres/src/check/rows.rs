@@ -60,9 +60,16 @@ pub(super) async fn values(db: Db<'_>, report: &mut Report) -> Result<(), Error>
     let crystals = "SELECT session_id, title, summary, key_decisions_json, artifacts_json, \
                     final_evidence_json, final_turn_count, created_at FROM chat_crystals";
     each(db, crystals, |row| expect("crystal of session", row, rows::crystal(row).map(|_| ()))).await?;
-    each(db, "SELECT run_id || ' ' || seq, body_json FROM run_pieces", |row| {
-        let read = rows::text(row, 1).and_then(|text| Ok(codec::decode_piece(&text)?));
-        expect("piece of run", row, read.map(|_| ()));
+    let (mut order, mut gaps) = (codec::PieceOrder::default(), Vec::new());
+    let pieces = "SELECT run_id || ' ' || seq, body_json, seq, run_id FROM run_pieces ORDER BY run_id, seq";
+    each(db, pieces, |row| {
+        let read = (|| {
+            let pieces = codec::decode_pieces(unsigned(get(row, 2)?), &rows::text(row, 1)?)?;
+            let run = rows::text(row, 3)?;
+            gaps.extend(order.has_gap(&run, &pieces).then_some(run));
+            Ok(())
+        })();
+        expect("pieces of run", row, read);
     })
     .await?;
     each(db, "SELECT session_id, shape FROM ended_runs", |row| {
@@ -74,7 +81,11 @@ pub(super) async fn values(db: Db<'_>, report: &mut Report) -> Result<(), Error>
         let read = rows::text(row, 1).and_then(|text| Ok(codec::decode_stamps(&text)?));
         expect("idempotency key", row, read.map(|_| ()));
     })
-    .await
+    .await?;
+    for run in gaps {
+        report.find(Theme::Runs, format!("run {run}: pieces of its answer are missing"));
+    }
+    Ok(())
 }
 
 /// What each turn adds, against its content.

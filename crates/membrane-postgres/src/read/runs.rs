@@ -48,9 +48,11 @@ pub(crate) async fn find(db: Db<'_>, session: &SessionId) -> Result<Option<Run>,
 pub(crate) async fn pieces(db: Db<'_>, id: &RunId, from: u64) -> Result<Vec<Piece>, StoreError> {
     let sql = "SELECT run_id, seq, body_json FROM run_pieces WHERE run_id = $1 AND seq >= $2 ORDER BY seq";
     let found = db.query(sql, &values![id.as_str(), signed(from)]).await.doing("read a run's pieces")?;
-    rows::collect("run_pieces", &found, |row| {
-        Ok(Piece { seq: unsigned(get(row, 1)?), body: codec::decode_piece(&rows::text(row, 2)?)? })
-    })
+    // What was written together is one row, by the number of the last.
+    let together = rows::collect("run_pieces", &found, |row| {
+        Ok(codec::decode_pieces(unsigned(get(row, 1)?), &rows::text(row, 2)?)?)
+    })?;
+    Ok(together.into_iter().flatten().filter(|piece| piece.seq >= from).collect())
 }
 
 /// Running runs whose lease has expired or whose owner is one of `owners`, oldest first.

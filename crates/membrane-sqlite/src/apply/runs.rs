@@ -109,7 +109,7 @@ pub(super) fn begin(tx: &mut Tx<'_>, run: &Run, lease_for: Duration) -> Result<(
     }
 }
 
-/// Adds pieces to the log; their numbers go on without a gap.
+/// Adds pieces to the log, as one row by the number of the last; their numbers go on without a gap.
 pub(super) fn append_pieces(tx: &Tx<'_>, run: &RunId, pieces: &[Piece]) -> Result<(), StoreError> {
     let doing = "append a run's pieces";
     get(tx.conn, run)?;
@@ -118,17 +118,16 @@ pub(super) fn append_pieces(tx: &Tx<'_>, run: &RunId, pieces: &[Piece]) -> Resul
         .prepare_cached("SELECT coalesce(max(seq) + 1, 0) FROM run_pieces WHERE run_id = ?1")
         .and_then(|mut statement| statement.query_row([run.as_str()], |row| row.get(0)))
         .doing(doing)?;
-    let mut insert = tx
-        .conn
-        .prepare_cached("INSERT INTO run_pieces (run_id, seq, body_json) VALUES (?1, ?2, ?3)")
-        .doing(doing)?;
-    for (seq, piece) in (first..).zip(pieces) {
-        if signed(piece.seq) != seq {
-            // Somebody else writes this run's log.
-            return Err(StoreError::LeaseLost { run: run.clone() });
-        }
-        insert.execute(params![run.as_str(), seq, codec::encode_piece(&piece.body)?]).doing(doing)?;
+    if (first..).zip(pieces).any(|(seq, piece)| signed(piece.seq) != seq) {
+        // Somebody else writes this run's log.
+        return Err(StoreError::LeaseLost { run: run.clone() });
     }
+    let Some(last) = pieces.last() else { return Ok(()) };
+    tx.conn
+        .prepare_cached("INSERT INTO run_pieces (run_id, seq, body_json) VALUES (?1, ?2, ?3)")
+        .doing(doing)?
+        .execute(params![run.as_str(), signed(last.seq), codec::encode_pieces(pieces)?])
+        .doing(doing)?;
     Ok(())
 }
 

@@ -294,11 +294,6 @@ pub(super) const QUERIES: &[Query] = &[
     ),
     Query(
         Theme::Runs,
-        "run {}: pieces of its answer are missing",
-        "SELECT run_id FROM run_pieces GROUP BY run_id HAVING min(seq) <> 0 OR max(seq) <> count(*) - 1",
-    ),
-    Query(
-        Theme::Runs,
         "ended run of session {}: the session is gone",
         "SELECT session_id FROM ended_runs WHERE session_id NOT IN (SELECT id FROM chat_sessions)",
     ),

@@ -72,9 +72,16 @@ pub(super) fn values(conn: &Connection, report: &mut CheckReport) -> rusqlite::R
     each(conn, crystals, |row| {
         rows::crystal(row).map_or_else(|error| unreadable("crystal of session", row, error), |_| Ok(()))
     })?;
-    each(conn, "SELECT run_id || ' ' || seq, body_json FROM run_pieces", |row| {
-        let read = rows::text(row, 1).and_then(|text| Ok(codec::decode_piece(text)?));
-        read.map_or_else(|error| unreadable("piece of run", row, error), |_| Ok(()))
+    let (mut order, mut gaps) = (codec::PieceOrder::default(), Vec::new());
+    let pieces = "SELECT run_id || ' ' || seq, body_json, seq, run_id FROM run_pieces ORDER BY run_id, seq";
+    each(conn, pieces, |row| {
+        let read = (|| {
+            let pieces = codec::decode_pieces(unsigned(row.get(2)?), rows::text(row, 1)?)?;
+            let run = rows::text(row, 3)?;
+            gaps.extend(order.has_gap(run, &pieces).then(|| run.to_owned()));
+            Ok(())
+        })();
+        read.map_or_else(|error| unreadable("pieces of run", row, error), |()| Ok(()))
     })?;
     each(conn, "SELECT session_id, shape FROM ended_runs", |row| {
         let read = rows::text(row, 1).and_then(|text| Ok(RunShape::parse(text)?));
@@ -89,7 +96,11 @@ pub(super) fn values(conn: &Connection, report: &mut CheckReport) -> rusqlite::R
                   WHERE seq > (SELECT min(seq) FROM events)";
     each(conn, events, |row| {
         rows::event(row).map_or_else(|error| unreadable("event", row, error), |_| Ok(()))
-    })
+    })?;
+    for run in gaps {
+        report.find(Theme::Runs, format!("run {run}: pieces of its answer are missing"));
+    }
+    Ok(())
 }
 
 /// What each turn adds, against its content.

@@ -56,11 +56,13 @@ pub(crate) fn pieces(conn: &Connection, run: &RunId, from: u64) -> Result<Vec<Pi
         )
         .doing(doing)?;
     let mut found = statement.query(params![run.as_str(), signed(from)]).doing(doing)?;
-    rows::collect(&mut found, |row| {
+    // What was written together is one row, by the number of the last.
+    let together = rows::collect(&mut found, |row| {
         rows::read("run_pieces", row, |row| {
-            Ok(Piece { seq: unsigned(row.get(1)?), body: codec::decode_piece(rows::text(row, 2)?)? })
+            Ok(codec::decode_pieces(unsigned(row.get(1)?), rows::text(row, 2)?)?)
         })
-    })
+    })?;
+    Ok(together.into_iter().flatten().filter(|piece| piece.seq >= from).collect())
 }
 
 /// Running runs whose lease has expired or whose owner is one of `owners`, oldest first.
