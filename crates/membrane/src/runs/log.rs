@@ -93,7 +93,8 @@ impl RunLog {
 
     fn begin(&mut self) {
         let (settings, now) = (self.chat.run_settings(), Instant::now());
-        let is_renewal_alone = self.is_refused && now >= self.next_renewal;
+        let is_renewal_due = now >= self.next_renewal;
+        let is_renewal_alone = self.is_refused && is_renewal_due;
         let mut news = self.live.pieces_from(self.n_logged);
         if is_renewal_alone {
             news.clear();
@@ -101,15 +102,17 @@ impl RunLog {
         let n_logged = self.n_logged + news.len();
         let run = self.live.run();
         let mut change = Change::at(self.chat.now())
-            .require(Requirement::Lease { run: run.id.clone(), token: run.lease.token })
-            .write(Write::RenewLease { run: run.id.clone(), lease_for: settings.lease_for });
+            .require(Requirement::Lease { run: run.id.clone(), token: run.lease.token });
+        if is_renewal_due {
+            change = change.write(Write::RenewLease { run: run.id.clone(), lease_for: settings.lease_for });
+        }
         if !news.is_empty() {
             let pieces = news.iter().map(|piece| Piece::clone(piece)).collect();
             change = change.write(Write::AppendPieces { run: run.id.clone(), pieces });
         }
         let wait = if self.is_refused { WAIT_FACTOR } else { 1 };
         self.next_flush = now + settings.flush_every * wait;
-        if is_renewal_alone || !self.is_refused {
+        if is_renewal_due {
             self.next_renewal = now + settings.renew_every;
         }
         let chat = self.chat.clone();

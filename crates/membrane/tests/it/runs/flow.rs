@@ -146,7 +146,8 @@ async fn the_log_is_written_when_there_is_news_and_the_lease_is_renewed_when_the
     // The last news come when the log has been quiet for long.
     let seconds = |(at, n): &(Duration, usize)| (at.as_millis(), *n);
     let commits: Vec<_> = commits.lock().unwrap().iter().map(seconds).collect();
-    let expected = [(flush, 1), (flush + renew, 0), (renew + flush * 3, 1)].map(|commit| seconds(&commit));
+    // What is written says nothing of the lease, which keeps its own time.
+    let expected = [(flush, 1), (renew, 0), (renew + flush * 3, 1)].map(|commit| seconds(&commit));
     for ((at, n), (at_least, expected)) in commits.iter().zip(expected) {
         assert_eq!(*n, expected, "{commits:?}");
         assert!((at_least..=at_least + 30).contains(at), "{commits:?}");
