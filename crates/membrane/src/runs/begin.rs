@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future;
 use membrane_core::ids::{LeaseToken, RunId, SessionId, TurnId};
 use membrane_core::run::{Lease, Run, RunPhase};
 use membrane_core::turn::Message;
@@ -9,7 +10,7 @@ use membrane_store::{Change, StoreError, Write};
 use tokio::sync::oneshot;
 
 use super::drive::drive;
-use super::live::LiveRun;
+use super::live::{Foreseen, LiveRun};
 use super::reader::RunReader;
 use crate::chat::Chat;
 use crate::error::ChatError;
@@ -103,14 +104,21 @@ impl Chat {
     ) -> Result<Begun, ChatError> {
         let turn_id = TurnId::generate(self.ids());
         let beginning = self.runs().begin(&turn_id).ok_or_else(ChatError::stopping)?;
-        let model = self.model_for(id).await?;
+        let session = self.session_to_read(id).await?;
+        let model = match &session {
+            Some(session) => self.model_on(session),
+            None => self.responder().model(),
+        };
         let run = self.new_run(id.clone(), turn_id, message, model).await?;
         let begin = || {
             Change::at(run.started_at)
                 .once(scope.map(|scope| scope.with(run.turn_id.as_str())))
                 .write(Write::BeginRun { run: run.clone(), lease_for: self.run_settings().lease_for })
         };
-        let receipt = match self.store().commit(begin()).await {
+        // What the model is to read is read while the disk writes.
+        let foresee = async { self.foresee(session?).await };
+        let (begun, foreseen) = future::join(self.store().commit(begin()), foresee).await;
+        let receipt = match begun {
             Err(StoreError::Busy { .. }) if self.recover_session(id).await? => {
                 self.store().commit(begin()).await?
             }
@@ -125,6 +133,11 @@ impl Chat {
         }
         let run = Run { version: stamp.version, ..run };
         let live = Arc::new(LiveRun::driven(run, stamp.cut.turn_count, Vec::new()));
+        // Nothing has come between that read and the run.
+        let is_same = |foreseen: &Foreseen| foreseen.session.version.checked_add(1) == Some(stamp.version);
+        if let Some(foreseen) = foreseen.filter(is_same) {
+            live.foresee(foreseen);
+        }
         beginning.open(&live);
         self.watch_stops();
         Ok(Begun::New(live, 0))

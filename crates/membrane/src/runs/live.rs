@@ -72,6 +72,13 @@ pub(crate) enum Stop {
     Deleted,
 }
 
+/// A session as a run found it, and its newest turns.
+#[derive(Debug)]
+pub(super) struct Foreseen {
+    pub(super) session: Session,
+    pub(super) turns: Vec<KeptTurn>,
+}
+
 /// One run, from its beginning until nobody needs it any more.
 #[derive(Debug)]
 pub(crate) struct LiveRun {
@@ -81,6 +88,7 @@ pub(crate) struct LiveRun {
     version: u64,
     /// Whether another process drives it, so that what is here may lag behind.
     is_followed: bool,
+    foreseen: Mutex<Option<Foreseen>>,
     progress: Mutex<Progress>,
     /// How many events there are.
     events: watch::Sender<usize>,
@@ -118,6 +126,7 @@ impl LiveRun {
             run,
             turn_number,
             is_followed,
+            foreseen: Mutex::default(),
             progress: Mutex::default(),
             events: watch::Sender::new(0),
             stop: watch::Sender::new(None),
@@ -130,6 +139,15 @@ impl LiveRun {
 
     pub(crate) fn turn_number(&self) -> u64 {
         self.turn_number
+    }
+
+    /// Keeps what was read while the run was begun, for its first prompt.
+    pub(super) fn foresee(&self, foreseen: Foreseen) {
+        *self.foreseen.lock().unwrap_or_else(PoisonError::into_inner) = Some(foreseen);
+    }
+
+    pub(super) fn take_foreseen(&self) -> Option<Foreseen> {
+        self.foreseen.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Adds a piece and tells the readers.

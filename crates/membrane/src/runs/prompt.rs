@@ -1,17 +1,19 @@
 //! What a model is asked: the conversation as far as it fits, the tools that the session offers, and which model is to answer.
 
+use std::ops::Range;
+
 use membrane_core::ids::SessionId;
 use membrane_core::json::Json;
 use membrane_core::session::Session;
 use membrane_core::tool::{ToolEffect, ToolSpec};
-use membrane_core::turn::{Item, Turn};
+use membrane_core::turn::{Item, KeptTurn, Turn};
 use membrane_responder::{ModelChoice, Prompt, ResponderError};
 use membrane_store::StoreError;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::live::{LiveRun, body_bytes};
+use super::live::{Foreseen, LiveRun, body_bytes};
 use crate::chat::Chat;
 use crate::error::ChatError;
 
@@ -59,13 +61,21 @@ struct Metadata<'a> {
 }
 
 impl Chat {
-    /// The name of the model that would answer on a session.
-    pub(super) async fn model_for(&self, id: &SessionId) -> Result<Option<String>, ChatError> {
+    /// The session whose conversation the model is to read, if it reads any.
+    pub(super) async fn session_to_read(&self, id: &SessionId) -> Result<Option<Session>, ChatError> {
         if !self.responder().reads_history() {
-            return Ok(self.responder().model());
+            return Ok(None);
         }
-        let session = self.get_session(id).await?;
-        Ok(self.model_on(&session))
+        self.get_session(id).await.map(Some)
+    }
+
+    /// What a prompt is made of first, read before there is a run: only a head start, so that an error is nobody's.
+    pub(super) async fn foresee(&self, session: Session) -> Option<Foreseen> {
+        let turns = match session.turn_count() {
+            0 => Vec::new(),
+            to => self.store().load_turns(session.cut, first_page(to)).await.ok()?,
+        };
+        Some(Foreseen { session, turns })
     }
 
     /// The name of the model that would answer on a session.
@@ -86,26 +96,40 @@ impl Chat {
             return Ok(base);
         }
         let missing = || StoreError::not_found(membrane_store::Subject::Session, &run.session);
-        let session = self.store().find_session(&run.session).await?.ok_or_else(missing)?;
+        let (session, newest) = match live.take_foreseen() {
+            Some(Foreseen { session, turns }) => (session, Some(turns)),
+            None => (self.store().find_session(&run.session).await?.ok_or_else(missing)?, None),
+        };
         Ok(Prompt {
             model: self.model_choice(&session).map_err(NoPrompt::Odd)?,
             tools: tools_of(&session.metadata).map_err(NoPrompt::Odd)?,
-            history: self.history(live).await?,
+            history: self.history(live, newest).await?,
             ..base
         })
     }
 
-    /// The newest turns before the run's that fit.
-    async fn history(&self, live: &LiveRun) -> Result<Vec<Turn>, StoreError> {
+    /// The newest turns before the run's that fit. Of a page of them it is known already what they are.
+    async fn history(
+        &self,
+        live: &LiveRun,
+        mut newest: Option<Vec<KeptTurn>>,
+    ) -> Result<Vec<Turn>, StoreError> {
         let (id, own) = (&live.run().session, live.run().user.content.len());
         let said: usize = live.pieces_from(0).iter().map(|piece| body_bytes(&piece.body)).sum();
         let mut left = i64::try_from(self.run_settings().context_tokens).unwrap_or(i64::MAX);
         left = left.saturating_sub(tokens(own + said));
         let (mut newest_first, mut to) = (Vec::new(), live.turn_number());
         while to > 0 {
-            let from = to.saturating_sub(PAGE);
-            let Some(thread) = self.store().load_thread(id, from..to).await? else { break };
-            for kept in thread.turns.into_iter().rev() {
+            let page = first_page(to);
+            let from = page.start;
+            let turns = match newest.take() {
+                Some(turns) => turns,
+                None => match self.store().load_thread(id, page).await? {
+                    Some(thread) => thread.turns,
+                    None => break,
+                },
+            };
+            for kept in turns.into_iter().rev() {
                 left = left.saturating_sub(weight(&kept.turn));
                 if left < 0 {
                     newest_first.reverse();
@@ -139,6 +163,11 @@ impl Chat {
             other => Err(odd_model(&other)),
         }
     }
+}
+
+/// The numbers of the turns right before this one that are loaded at once.
+fn first_page(to: u64) -> Range<u64> {
+    to.saturating_sub(PAGE)..to
 }
 
 /// What some text costs of a model's context, in tokens, roughly.
