@@ -41,7 +41,14 @@ impl Chat {
         Ok(())
     }
 
+    /// In a task of its own: whoever called may be gone before the turn has ended.
     async fn stop_turn(&self, id: &SessionId) -> Result<(), ChatError> {
+        let (chat, id) = (self.clone(), id.clone());
+        let task = tokio::spawn(async move { chat.stop_turn_here(&id).await });
+        task.await.unwrap_or(Err(ChatError::Closed))
+    }
+
+    async fn stop_turn_here(&self, id: &SessionId) -> Result<(), ChatError> {
         let session = self.get_session(id).await?;
         if session.state == State::Processing
             && let Some(run) = self.store().find_run(id).await?
