@@ -27,6 +27,11 @@ use crate::responder::{Prompt, ReplyPart, ResponderError};
 
 /// The wait before the first retry, if the provider names none; it doubles from one to the next.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// How much of an answer that calls tools is taken in, in bytes of its events. What it says is measured elsewhere, by what a turn
+/// may hold.
+const MAX_CALLING: usize = 64 << 20;
+/// How providers say that an answer came to the length that it may have.
+const LENGTH_REASONS: [&str; 3] = ["length", "max_tokens", "MAX_TOKENS"];
 /// A silence for which nobody waits; longer ones do not fit into a time.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -200,13 +205,17 @@ impl Attempt {
                 Some(Ok(ChatStreamEvent::ReasoningChunk(chunk))) if !chunk.content.is_empty() => {
                     return Event::Part(ReplyPart::Reasoning(chunk.content));
                 }
-                Some(Ok(ChatStreamEvent::ToolCallChunk(_))) => self.has_called = true,
+                Some(Ok(ChatStreamEvent::ToolCallChunk(_))) => {
+                    self.has_called = true;
+                    let n_bytes = self.frames.seen().n_bytes;
+                    if n_bytes > MAX_CALLING {
+                        return Event::Failed(Failure::too_long(target, n_bytes));
+                    }
+                }
                 Some(Ok(ChatStreamEvent::End(end))) => return self.end(target, end, has_spoken),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return self.fail(target, &error, has_spoken),
-                None if self.is_finished() => {
-                    return Event::Whole(self.parts(target.kind, StreamEnd::default()));
-                }
+                None if self.is_finished() => return self.whole(target, StreamEnd::default()),
                 None => return Event::Failed(Failure::cut_off(target, has_spoken)),
             }
         }
@@ -239,7 +248,7 @@ impl Attempt {
             ProviderKind::OpenAi | ProviderKind::Anthropic => true,
         };
         if is_whole {
-            return Event::Whole(self.parts(target.kind, end));
+            return self.whole(target, end);
         }
         Event::Failed(Failure::cut_off(target, has_spoken))
     }
@@ -247,7 +256,7 @@ impl Attempt {
     fn fail(&mut self, target: &Target, error: &genai::Error, has_spoken: bool) -> Event {
         // Not every server ends as it should after it has said that the answer is whole.
         if self.is_finished() && matches!(error, genai::Error::WebStream { .. }) {
-            return Event::Whole(self.parts(target.kind, StreamEnd::default()));
+            return self.whole(target, StreamEnd::default());
         }
         let seen = self.frames.seen();
         if let Some(reason) = &seen.blocked {
@@ -258,6 +267,22 @@ impl Attempt {
 
     fn is_finished(&self) -> bool {
         self.frames.seen().is_finished
+    }
+
+    /// What an answer that came to its end says last, unless a call in it did not.
+    fn whole(&mut self, target: &Target, end: StreamEnd) -> Event {
+        let parts = self.parts(target.kind, end);
+        let is_cut = matches!(parts.last(), Some(ReplyPart::End { finish_reason: Some(reason), .. })
+            if LENGTH_REASONS.contains(&reason.as_str()));
+        // Arguments that had not begun are read as none.
+        let half = parts.iter().find_map(|part| match part {
+            ReplyPart::Call { name, input, .. } if !input.is_object() || input.as_str() == "{}" => Some(name),
+            _ => None,
+        });
+        match half {
+            Some(tool) if is_cut => Event::Failed(Failure::cut_call(target, tool)),
+            _ => Event::Whole(parts),
+        }
     }
 
     /// The calls, and the end.

@@ -56,6 +56,26 @@ impl Failure {
         Self::new("cut_off", message, Retry::Never)
     }
 
+    /// The answer came to the length that it may have, in the midst of a tool's arguments.
+    pub(super) fn cut_call(target: &Target, tool: &str) -> Self {
+        let Target { kind, name, .. } = target;
+        let tool = target.clean(tool);
+        let message = format!(
+            "{name} of {kind} came to the end of its length while it called {tool}, which is not carried out; send the \
+             message again, and if that does not help, let answers be longer (chat.model.max_tokens)"
+        );
+        Self::new("cut_off", message, Retry::Never)
+    }
+
+    /// More came of one answer than is kept of any.
+    pub(super) fn too_long(target: &Target, n_bytes: usize) -> Self {
+        let Target { kind, name, .. } = target;
+        let message = format!(
+            "{name} of {kind} has sent {n_bytes} bytes and calls a tool without an end; send the message again"
+        );
+        Self::new("too_large", message, Retry::Never)
+    }
+
     /// There was no sign of life for so long.
     pub(super) fn silent(target: &Target, silence: Duration) -> Self {
         let Target { kind, address, name, .. } = target;

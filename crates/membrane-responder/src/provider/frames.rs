@@ -20,6 +20,8 @@ pub(super) struct Seen {
     pub(super) last_at: Instant,
     /// The beginning of the last one that held anything.
     pub(super) last: String,
+    /// How long all of them were.
+    pub(super) n_bytes: usize,
     /// Why the model stopped, once it has.
     pub(super) finish_reason: Option<String>,
     /// Whether the answer is whole.
@@ -46,6 +48,7 @@ impl Frames {
         let seen = Seen {
             last_at: Instant::now(),
             last: String::new(),
+            n_bytes: 0,
             finish_reason: None,
             is_finished: false,
             usage: None,
@@ -66,6 +69,7 @@ impl ChatFrameSink for Frames {
     fn on_frame(&self, _: &FrameCtx, frame: RawFrameRef<'_>) {
         let mut seen = self.seen();
         seen.last_at = Instant::now();
+        seen.n_bytes = seen.n_bytes.saturating_add(frame.data.len());
         if frame.data.trim().is_empty() {
             return;
         }

@@ -91,6 +91,48 @@ async fn an_answer_of_openais_language_is_whole_once_it_has_a_reason_to_end() {
 }
 
 #[tokio::test]
+async fn a_call_that_the_length_of_the_answer_cut_is_not_carried_out() {
+    let reason = |kind| match kind {
+        ProviderKind::OpenAi | ProviderKind::Ollama => "length",
+        ProviderKind::Anthropic => "max_tokens",
+        ProviderKind::Gemini => "MAX_TOKENS",
+    };
+    // Gemini and Ollama send arguments as what they are, never as half a text.
+    for (kind, arguments) in [
+        (ProviderKind::OpenAi, "{\"path\": \"/tm"),
+        (ProviderKind::OpenAi, ""),
+        (ProviderKind::Anthropic, "{\"path\": \"/tm"),
+        (ProviderKind::Anthropic, ""),
+        (ProviderKind::Gemini, "{}"),
+        (ProviderKind::Ollama, "{}"),
+    ] {
+        let server = start();
+        let cut = Answer::text("I look").call_in_fragments("c", "remove", arguments, 4);
+        server.then(cut.finish(reason(kind), USAGE));
+        let said = answer(options(&server, kind), ask("x")).await;
+        assert_eq!(said.failed(), ("cut_off", true), "{kind} {arguments:?}: {said:?}");
+        assert!(said.calls.is_empty() && said.message().contains("remove"), "{kind}: {said:?}");
+        assert_eq!(server.n_requests(), 1, "{kind}: it is not asked again");
+    }
+    // One that is whole is a call, whatever ended the answer.
+    for kind in ProviderKind::ALL {
+        let server = start();
+        server.then(Answer::default().call("c", "look", r#"{"x":1}"#).finish(reason(kind), USAGE));
+        let said = answer(options(&server, kind), ask("x")).await;
+        assert!(said.has_ended && said.calls.len() == 1, "{kind}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_an_end_is_given_up() {
+    let server = start();
+    let endless = "x".repeat(80 << 20);
+    server.then(Answer::text("so").call_in_fragments("c", "look", &endless, 1 << 20));
+    let said = answer(options(&server, ProviderKind::OpenAi), ask("x")).await;
+    assert_eq!(said.failed(), ("too_large", true), "{:?}", said.message());
+}
+
+#[tokio::test]
 async fn an_old_ollama_ends_without_a_reason() {
     let server = start();
     let lines = "{\"message\":{\"content\":\"a\"}}\n{\"done\":true}\n";
