@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::{floor, membrane};
+use super::{floor, membrane, relay};
 use crate::Failure;
 
 /// The first argument of a process that serves; the kind of server and its file follow.
@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Membrane,
     /// The same with a model behind it, whose address follows the file.
     MembraneOfModel,
+    /// What does nothing but pass a model's answers on; the file is not looked at.
+    Relay,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Floor => "floor",
             Self::Membrane => "membrane",
             Self::MembraneOfModel => "membrane-of-model",
+            Self::Relay => "relay",
         }
     }
 }
@@ -55,6 +58,11 @@ impl Child {
     /// The same with a model at this address.
     pub(crate) fn start_of_model(path: &Path, model: SocketAddr) -> Result<Self, Failure> {
         Self::start_with(Kind::MembraneOfModel, path, Some(model.to_string()))
+    }
+
+    /// Starts a relay to a model.
+    pub(crate) fn start_relay(model: SocketAddr) -> Result<Self, Failure> {
+        Self::start_with(Kind::Relay, Path::new("-"), Some(model.to_string()))
     }
 
     fn start_with(kind: Kind, path: &Path, model: Option<String>) -> Result<Self, Failure> {
@@ -134,12 +142,13 @@ pub(crate) fn serve(args: &[String]) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let kinds = [Kind::Floor, Kind::Membrane, Kind::MembraneOfModel];
+        let kinds = [Kind::Floor, Kind::Membrane, Kind::MembraneOfModel, Kind::Relay];
         match kinds.into_iter().find(|known| known.name() == kind) {
             Some(Kind::Floor) => floor::serve(path, listener, parent_gone()).await,
             Some(Kind::Membrane | Kind::MembraneOfModel) => {
                 membrane::serve(path, listener, model, parent_gone()).await
             }
+            Some(Kind::Relay) => relay::serve(listener, model, parent_gone()).await,
             None => Err(format!("{kind:?} is no server").into()),
         }
     })

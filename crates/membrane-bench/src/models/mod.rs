@@ -13,6 +13,7 @@ use std::time::Duration;
 use emitter::Speech;
 use futures_util::future::try_join_all;
 use listener::{Heard, ask};
+use tokio::time::sleep;
 
 use crate::http::child::Child;
 use crate::measure::Samples;
@@ -20,7 +21,10 @@ use crate::report::Report;
 use crate::{Failure, keep};
 
 const N_STREAMS: usize = 64;
-const N_ROUNDS: usize = 3;
+/// Answers that each client hears one after the other. While the first and the last are heard, not all streams are open.
+const N_ANSWERS: usize = 5;
+/// How often all streams begin in the same instant.
+const N_BURSTS: usize = 3;
 const MANY_STREAMS: usize = 1000;
 
 /// As fast as a good model: 50 pieces a second.
@@ -56,6 +60,7 @@ async fn ask_model(model: SocketAddr) -> Result<Heard, Failure> {
     ask(model, "/v1/chat/completions", body).await
 }
 
+/// How long first pieces and all took.
 #[derive(Default)]
 struct Tally {
     first: Samples,
@@ -63,7 +68,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, all: Vec<Heard>) -> Result<(), Failure> {
+    fn add(&mut self, all: impl IntoIterator<Item = Heard>) -> Result<(), Failure> {
         for heard in all {
             if heard.pieces.len() != TALK.pieces {
                 return Err(format!("{} of {} pieces came", heard.pieces.len(), TALK.pieces).into());
@@ -77,20 +82,48 @@ impl Tally {
     }
 }
 
+/// Clients that each hear one answer after the other, and began one after the other: at any moment so many streams are open,
+/// and their pieces come when they come.
+async fn steady<F: Future<Output = Result<Heard, Failure>>>(
+    ask: impl Fn(usize) -> F,
+) -> Result<Tally, Failure> {
+    let length = TALK.pause * u32::try_from(TALK.pieces)?;
+    let clients = (0..N_STREAMS).map(async |client| {
+        sleep(length.mul_f64(share(client, N_STREAMS))).await;
+        let mut heard = Vec::new();
+        for _ in 0..N_ANSWERS {
+            heard.push(ask(client).await?);
+        }
+        Ok::<_, Failure>(heard)
+    });
+    let mut tally = Tally::default();
+    for heard in try_join_all(clients).await? {
+        tally.add(heard.into_iter().skip(1).take(N_ANSWERS - 2))?;
+    }
+    Ok(tally)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "of a few")]
+fn share(part: usize, whole: usize) -> f64 {
+    part as f64 / whole as f64
+}
+
 async fn added_time(folder: &Path, report: &mut Report) -> Result<(), Failure> {
     let model = emitter::start(TALK).await?;
     let (child, ids) = server(&folder.join("models.db"), model, N_STREAMS).await?;
-    let (mut floor, mut ours) = (Tally::default(), Tally::default());
-    for _ in 0..N_ROUNDS {
-        floor.add(try_join_all(ids.iter().map(|_| ask_model(model))).await?)?;
-        ours.add(try_join_all(ids.iter().map(|id| ask_membrane(child.addr(), id))).await?)?;
-    }
-    child.stop()?;
-    for (what, floor, ours, aim) in
-        [("first piece", &floor.first, &ours.first, 2.0), ("each piece", &floor.pieces, &ours.pieces, 0.2)]
-    {
+    let id = |client: usize| ids.get(client).map_or("", String::as_str);
+    let floor = steady(|_| ask_model(model)).await?;
+    let relay = Child::start_relay(model)?;
+    let relayed = steady(|_| ask_model(relay.addr())).await?;
+    relay.stop()?;
+    let ours = steady(|client| ask_membrane(child.addr(), id(client))).await?;
+    for (what, floor, relayed, ours, aim) in [
+        ("first piece", &floor.first, &relayed.first, &ours.first, 2.0),
+        ("each piece", &floor.pieces, &relayed.pieces, &ours.pieces, 0.2),
+    ] {
         report.note(format!(
-            "models, {what} at {N_STREAMS} streams: straight {floor}; through membrane {ours}"
+            "models, {what} at {N_STREAMS} streams: straight {floor}; through a relay that does nothing {relayed}; \
+             through membrane {ours}"
         ));
         for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
             let added = ours.percentile_ms(share) - floor.percentile_ms(share);
@@ -101,7 +134,20 @@ async fn added_time(folder: &Path, report: &mut Report) -> Result<(), Failure> {
             );
         }
     }
-    Ok(())
+    let (mut floor, mut ours) = (Tally::default(), Tally::default());
+    for _ in 0..N_BURSTS {
+        floor.add(try_join_all(ids.iter().map(|_| ask_model(model))).await?)?;
+        ours.add(try_join_all(ids.iter().map(|id| ask_membrane(child.addr(), id))).await?)?;
+    }
+    for (what, floor, ours) in
+        [("first piece", &floor.first, &ours.first), ("each piece", &floor.pieces, &ours.pieces)]
+    {
+        report.note(format!(
+            "models, {what}, when all {N_STREAMS} begin in the same instant and every piece comes at the same time: \
+             straight {floor}; through membrane {ours}"
+        ));
+    }
+    child.stop()
 }
 
 async fn many_streams(folder: &Path, report: &mut Report) -> Result<(), Failure> {
