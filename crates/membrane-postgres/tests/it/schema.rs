@@ -210,13 +210,14 @@ async fn what_contradicts_itself_is_found_a_line_each() {
              INSERT INTO flipped_turns VALUES (1, 7); INSERT INTO turn_signals (segment_id, position, kind, created_at) \
                  VALUES (1, 9, 'negative', 0); \
              INSERT INTO deleted_sessions VALUES ('d', 'f', NULL, NULL, 'then'); \
-             INSERT INTO chat_sessions (id, created_at, last_active, family_id, version, history_id, turn_count) \
-                 VALUES ('s', 'now', 'now', 'g', 1, 1, 5)",
+             INSERT INTO chat_sessions (id, created_at, last_active, active_slot, family_id, version, history_id, turn_count) \
+                 VALUES ('s', 'now', 'now', 'then', 'g', 1, 1, 5)",
         )
         .unwrap();
     let lines = store.check().await.unwrap();
     for line in [
         "session s: it cannot be read:",
+        "session s: active_slot is not the beginning of last_active",
         "turn 1:0: it cannot be read:",
         "session s: turn_count is not the number of turns that its history shows",
         "history 1: its slices leave a gap or overlap",
