@@ -35,6 +35,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1003, name: "events", sql: include_str!("migrations/1003_events.sql") },
     Migration { version: 1004, name: "leaders", sql: include_str!("migrations/1004_leaders.sql") },
     Migration { version: 1005, name: "shared runs", sql: include_str!("migrations/1005_shared_runs.sql") },
+    Migration { version: 1006, name: "log of runs", sql: include_str!("migrations/1006_log_of_runs.sql") },
 ];
 
 /// Whether a step is in a file.

@@ -89,7 +89,7 @@ async fn what_others_keep_in_the_file_stays_as_it_is() {
     }
     assert_eq!(
         column::<i64>(&keep.plain(), "SELECT version FROM schema_version ORDER BY version", []),
-        [1, 2, 1001, 1002, 1003, 1004, 1005]
+        [1, 2, 1001, 1002, 1003, 1004, 1005, 1006]
     );
 }
 

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use membrane_core::run::Piece;
 use membrane_store::{Change, Receipt, Requirement, StoreError, Write};
@@ -11,6 +12,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::live::LiveRun;
 use crate::chat::Chat;
+
+/// How many moments in the time between two flushes of a run others are flushed at.
+const FLUSHES_APART: u32 = 8;
 
 /// How much longer than otherwise pieces wait that were refused.
 const WAIT_FACTOR: u32 = 5;
@@ -41,7 +45,7 @@ impl RunLog {
             n_logged: live.n_pieces(),
             under_way: None,
             is_refused: false,
-            next_flush: now + settings.flush_every,
+            next_flush: next_flush(chat, settings.flush_every),
             next_renewal: now + settings.renew_every,
         }
     }
@@ -111,7 +115,7 @@ impl RunLog {
             change = change.write(Write::AppendPieces { run: run.id.clone(), pieces });
         }
         let wait = if self.is_refused { WAIT_FACTOR } else { 1 };
-        self.next_flush = now + settings.flush_every * wait;
+        self.next_flush = next_flush(&self.chat, settings.flush_every * wait);
         if is_renewal_due {
             self.next_renewal = now + settings.renew_every;
         }
@@ -119,6 +123,15 @@ impl RunLog {
         let commit = Box::pin(async move { chat.store().commit(change).await });
         self.under_way = Some((commit, n_logged));
     }
+}
+
+/// When what has arrived by then is to be written: `every` from now, or up to an eighth of it earlier, when other runs of the
+/// process are flushed, too: what is written together costs the disk one write.
+fn next_flush(chat: &Chat, every: Duration) -> Instant {
+    let began = chat.runs().began();
+    let due = (Instant::now() + every).duration_since(began).as_nanos();
+    let grid = (every / FLUSHES_APART).as_nanos().max(1);
+    began + Duration::from_nanos(u64::try_from(due - due % grid).unwrap_or(u64::MAX))
 }
 
 /// Whether a write was refused for good: trying again cannot help.

@@ -16,6 +16,8 @@ use super::settings::RunSettings;
 /// By session: the one that is open, or the last one that ended.
 #[derive(Debug)]
 pub(crate) struct LiveRuns {
+    /// What the times of flushes are counted from.
+    began: Instant,
     runs: Mutex<Runs>,
     /// How many are open or about to be. Set without the lock, which those who wait for it may take.
     n_open: watch::Sender<usize>,
@@ -56,7 +58,12 @@ struct Ended {
 
 impl Default for LiveRuns {
     fn default() -> Self {
-        Self { runs: Mutex::default(), n_open: watch::Sender::new(0), is_closed: watch::Sender::new(false) }
+        Self {
+            began: Instant::now(),
+            runs: Mutex::default(),
+            n_open: watch::Sender::new(0),
+            is_closed: watch::Sender::new(false),
+        }
     }
 }
 
@@ -93,6 +100,11 @@ impl Drop for Beginning<'_> {
 }
 
 impl LiveRuns {
+    /// Since when runs may be here.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Announces a run that is to become this turn; `None` when no more are taken in.
     pub(crate) fn begin(&self, turn: &TurnId) -> Option<Beginning<'_>> {
         // Counted before the look: whoever closes the door and then counts misses nobody who went through.
