@@ -4,13 +4,16 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use genai::chat::{ChatFrameSink, FrameCtx, RawFrameRef, Usage};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::calls::Calls;
 use super::kind::ProviderKind;
 
-/// How much of an event is kept for messages, in characters.
+/// How much of an event is kept for messages, in bytes.
 const MAX_SHOWN: usize = 200;
 
 /// What the events of one answer said so far.
@@ -74,9 +77,9 @@ impl ChatFrameSink for Frames {
             return;
         }
         seen.last.clear();
-        seen.last.extend(frame.data.chars().take(MAX_SHOWN));
-        // Anthropic's streamer leaves nothing out.
-        if self.kind == ProviderKind::Anthropic {
+        seen.last.push_str(beginning(frame.data));
+        // Anthropic's streamer leaves nothing out, and nearly all chunks of OpenAI's language say nothing else.
+        if self.kind == ProviderKind::Anthropic || self.kind == ProviderKind::OpenAi && is_text(frame.data) {
             return;
         }
         let Ok(mut event) = serde_json::from_str::<Value>(frame.data) else { return };
@@ -96,6 +99,49 @@ impl ChatFrameSink for Frames {
     }
 }
 
+/// As much of an event as is kept, in whole characters.
+fn beginning(data: &str) -> &str {
+    let mut end = data.len().min(MAX_SHOWN);
+    while !data.is_char_boundary(end) {
+        end -= 1;
+    }
+    data.get(..end).unwrap_or_default()
+}
+
+/// A chunk of a chat completion, as far as it has to be looked at to know that it says nothing but text.
+#[derive(Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow)]
+    choices: Vec<Choice<'a>>,
+    #[serde(default)]
+    usage: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    delta: Delta<'a>,
+    #[serde(default)]
+    finish_reason: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(default)]
+    tool_calls: Option<IgnoredAny>,
+    #[serde(default, borrow)]
+    reasoning_content: Option<&'a RawValue>,
+}
+
+/// Whether a chunk is one of text or of nothing. What is not read so may be anything.
+fn is_text(data: &str) -> bool {
+    let Ok(Chunk { choices, usage: None }) = serde_json::from_str(data) else { return false };
+    choices.iter().all(|choice| {
+        let Delta { tool_calls, reasoning_content } = &choice.delta;
+        choice.finish_reason.is_none() && tool_calls.is_none() && reasoning_content.is_none()
+    })
+}
+
 impl Seen {
     /// Reads a chunk of a chat completion.
     fn read_chunk(&mut self, chunk: &mut Value) {
@@ -111,5 +157,44 @@ impl Seen {
         self.has_reasoning_content |= reasoning.is_some_and(|text| !text.is_empty());
         let calls = choice.pointer("/delta/tool_calls").and_then(Value::as_array);
         calls.into_iter().flatten().for_each(|call| self.calls.push(call));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_that_say_nothing_but_text_are_told_from_all_others() {
+        for text in [
+            r#"{"choices":[{"index":0,"delta":{"content":"tool_calls"}}]}"#,
+            r#"{"id":"x","choices":[{"delta":{"role":"assistant","content":null},"finish_reason":null}],"usage":null}"#,
+            r#"{"choices":[]}"#,
+            r#"{"choices":[{"delta":{"content":"a","tool_calls":null,"reasoning_content":null}}]}"#,
+        ] {
+            assert!(is_text(text), "{text}");
+        }
+        for other in [
+            r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[],"usage":{"prompt_tokens":1}}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}"#,
+            r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#,
+            r#"{"choices":[{"delta":null,"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"finish_reason":"length"}]}"#,
+            r#"{"error":{"message":"no"}}"#,
+            r#"{"choices":null}"#,
+            "[DONE]",
+            "",
+        ] {
+            assert!(!is_text(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_an_event_is_whole() {
+        assert_eq!(beginning("short"), "short");
+        let long = format!("a{}", "é".repeat(MAX_SHOWN));
+        assert_eq!(beginning(&long).len(), MAX_SHOWN - 1);
+        assert!(long.starts_with(beginning(&long)));
     }
 }
