@@ -21,6 +21,7 @@ use crate::report::Report;
 use crate::{Failure, keep};
 
 const N_STREAMS: usize = 64;
+const N_ROUNDS: usize = 2;
 /// Answers that each client hears one after the other. While the first and the last are heard, not all streams are open.
 const N_ANSWERS: usize = 5;
 /// How often all streams begin in the same instant.
@@ -68,6 +69,11 @@ struct Tally {
 }
 
 impl Tally {
+    fn extend(&mut self, more: Self) {
+        self.first.extend(more.first);
+        self.pieces.extend(more.pieces);
+    }
+
     fn add(&mut self, all: impl IntoIterator<Item = Heard>) -> Result<(), Failure> {
         for heard in all {
             if heard.pieces.len() != TALK.pieces {
@@ -112,11 +118,14 @@ async fn added_time(folder: &Path, report: &mut Report) -> Result<(), Failure> {
     let model = emitter::start(TALK).await?;
     let (child, ids) = server(&folder.join("models.db"), model, N_STREAMS).await?;
     let id = |client: usize| ids.get(client).map_or("", String::as_str);
-    let floor = steady(|_| ask_model(model)).await?;
-    let relay = Child::start_relay(model)?;
-    let relayed = steady(|_| ask_model(relay.addr())).await?;
-    relay.stop()?;
-    let ours = steady(|client| ask_membrane(child.addr(), id(client))).await?;
+    let (mut floor, mut relayed, mut ours) = (Tally::default(), Tally::default(), Tally::default());
+    for _ in 0..N_ROUNDS {
+        floor.extend(steady(|_| ask_model(model)).await?);
+        let relay = Child::start_relay(model)?;
+        relayed.extend(steady(|_| ask_model(relay.addr())).await?);
+        relay.stop()?;
+        ours.extend(steady(|client| ask_membrane(child.addr(), id(client))).await?);
+    }
     for (what, floor, relayed, ours, aim) in [
         ("first piece", &floor.first, &relayed.first, &ours.first, 2.0),
         ("each piece", &floor.pieces, &relayed.pieces, &ours.pieces, 0.2),
