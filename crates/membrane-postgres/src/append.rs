@@ -225,9 +225,10 @@ macro_rules! end_columns {
 
 /// Where the row of a session lies, and that it is what a `membrane_session_end` expects.
 ///
-/// Rows are looked up one after the other, and so locked as they were sent. What is expected is asked of the row that is
-/// written, since PostgreSQL asks that again of one that somebody changed meanwhile, and does not ask again where it lies. It
-/// is asked in words by which no join can be made, so that it stays with that order.
+/// Rows are looked up one after the other, so that they are locked as they were sent. (A plan that joined them in another order
+/// could make two servers wait for each other, until PostgreSQL sends one of them back.) What is expected is asked of the row
+/// that is written, since PostgreSQL asks that again of one that somebody changed meanwhile; and in words by which no join can
+/// be made.
 macro_rules! found {
     () => {
         ", LATERAL (SELECT c.ctid AS at FROM chat_sessions c WHERE c.id = i.session_id OFFSET 0) AS found \

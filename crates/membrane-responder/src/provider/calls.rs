@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use membrane_core::json::Json;
 use serde_json::Value;
 
+use super::conversation::MAX_CALLING;
 use super::kind::ProviderKind;
 use crate::responder::ReplyPart;
 
@@ -24,10 +25,16 @@ struct Call {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     calls: Vec<Call>,
+    n_bytes: usize,
 }
 
 impl Calls {
-    /// Takes an entry of `delta.tool_calls`.
+    /// How long all arguments were.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.n_bytes
+    }
+
+    /// Takes an entry of `delta.tool_calls`. What is more than an answer may hold is only counted.
     pub(super) fn push(&mut self, fragment: &Value) {
         let index = fragment.get("index").and_then(Value::as_u64);
         let text = |pointer: &str| fragment.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -38,6 +45,10 @@ impl Calls {
             // Some servers send them as what they are.
             Some(other) => other.to_string(),
         };
+        self.n_bytes = self.n_bytes.saturating_add(arguments.len());
+        if self.n_bytes > MAX_CALLING {
+            return;
+        }
         let position = match index {
             Some(_) => self.calls.iter().rposition(|call| call.index == index),
             None => self.calls.len().checked_sub(1),

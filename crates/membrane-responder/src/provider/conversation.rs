@@ -27,11 +27,12 @@ use crate::responder::{Prompt, ReplyPart, ResponderError};
 
 /// The wait before the first retry, if the provider names none; it doubles from one to the next.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// How much of an answer that calls tools is taken in, in bytes of its events. What it says is measured elsewhere, by what a turn
-/// may hold.
-const MAX_CALLING: usize = 64 << 20;
-/// How providers say that an answer came to the length that it may have.
-const LENGTH_REASONS: [&str; 3] = ["length", "max_tokens", "MAX_TOKENS"];
+/// How much of an answer is taken in from its first call on, in bytes of its events. What it says is measured elsewhere, by
+/// what a turn may hold.
+pub(super) const MAX_CALLING: usize = 64 << 20;
+/// How providers say that an answer ended by itself. Any other reason may have cut it anywhere.
+const ORDINARY_REASONS: [&str; 7] =
+    ["tool_calls", "function_call", "tool_use", "stop", "end_turn", "stop_sequence", "STOP"];
 /// A silence for which nobody waits; longer ones do not fit into a time.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -60,8 +61,8 @@ pub(super) struct Conversation {
 struct Attempt {
     stream: ChatStream,
     frames: Arc<Frames>,
-    /// Whether a call has begun to arrive.
-    has_called: bool,
+    /// How many bytes had come when a call began to arrive, if one has.
+    called_at: Option<usize>,
 }
 
 /// What an attempt came to.
@@ -143,12 +144,12 @@ impl Conversation {
         let options = options.with_raw_frame_sink_arc(Arc::clone(&frames) as Arc<_>);
         let sent = self.shared.client.exec_chat_stream(self.target.service.clone(), chat, Some(&options));
         let sent = sent.await.map_err(|error| Failure::of_error(&self.target, &error, "", false))?;
-        Ok(Attempt { stream: sent.stream, frames, has_called: false })
+        Ok(Attempt { stream: sent.stream, frames, called_at: None })
     }
 
     /// How long to wait before the request is sent again; `None` if it is not to be.
     fn wait_before_retry(&self, failure: &Failure) -> Option<Duration> {
-        let has_called = self.attempt.as_ref().is_some_and(|attempt| attempt.has_called);
+        let has_called = self.attempt.as_ref().is_some_and(|attempt| attempt.called_at.is_some());
         let ProviderOptions { max_retries, max_retry_wait, .. } = self.shared.options;
         if self.has_spoken || has_called || self.n_retries >= max_retries {
             return None;
@@ -206,9 +207,9 @@ impl Attempt {
                     return Event::Part(ReplyPart::Reasoning(chunk.content));
                 }
                 Some(Ok(ChatStreamEvent::ToolCallChunk(_))) => {
-                    self.has_called = true;
                     let n_bytes = self.frames.seen().n_bytes;
-                    if n_bytes > MAX_CALLING {
+                    let called_at = *self.called_at.get_or_insert(n_bytes);
+                    if n_bytes - called_at > MAX_CALLING {
                         return Event::Failed(Failure::too_long(target, n_bytes));
                     }
                 }
@@ -271,9 +272,13 @@ impl Attempt {
 
     /// What an answer that came to its end says last, unless a call in it did not.
     fn whole(&mut self, target: &Target, end: StreamEnd) -> Event {
+        let n_called = self.frames.seen().calls.n_bytes();
+        if n_called > MAX_CALLING {
+            return Event::Failed(Failure::too_long(target, n_called));
+        }
         let parts = self.parts(target.kind, end);
         let is_cut = matches!(parts.last(), Some(ReplyPart::End { finish_reason: Some(reason), .. })
-            if LENGTH_REASONS.contains(&reason.as_str()));
+            if !ORDINARY_REASONS.contains(&reason.as_str()));
         // Arguments that had not begun are read as none.
         let half = parts.iter().find_map(|part| match part {
             ReplyPart::Call { name, input, .. } if !input.is_object() || input.as_str() == "{}" => Some(name),

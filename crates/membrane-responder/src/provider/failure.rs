@@ -56,13 +56,13 @@ impl Failure {
         Self::new("cut_off", message, Retry::Never)
     }
 
-    /// The answer came to the length that it may have, in the midst of a tool's arguments.
+    /// The answer did not end by itself, and in the midst of a tool's arguments.
     pub(super) fn cut_call(target: &Target, tool: &str) -> Self {
         let Target { kind, name, .. } = target;
         let tool = target.clean(tool);
         let message = format!(
-            "{name} of {kind} came to the end of its length while it called {tool}, which is not carried out; send the \
-             message again, and if that does not help, let answers be longer (chat.model.max_tokens)"
+            "{name} of {kind} was cut while it called {tool}, which is not carried out; send the message again, or ask \
+             for less at once"
         );
         Self::new("cut_off", message, Retry::Never)
     }

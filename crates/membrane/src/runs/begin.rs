@@ -1,8 +1,9 @@
 //! Opening runs: a task of its own from the first write on, for whoever called may be gone before the second.
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::future;
+use futures_util::future::{self, Either};
 use membrane_core::ids::{LeaseToken, RunId, SessionId, TurnId};
 use membrane_core::run::{Lease, Run, RunPhase};
 use membrane_core::turn::Message;
@@ -115,11 +116,15 @@ impl Chat {
                 .once(scope.map(|scope| scope.with(run.turn_id.as_str())))
                 .write(Write::BeginRun { run: run.clone(), lease_for: self.run_settings().lease_for })
         };
-        // What the model is to read is read while the disk writes.
-        let foresee = async { self.foresee(session?).await };
-        let (begun, foreseen) = future::join(self.store().commit(begin()), foresee).await;
+        // What the model is to read is read while the disk writes, and not waited for any longer.
+        let foresee = pin!(async { self.foresee(session?).await });
+        let (begun, mut foreseen) = match future::select(foresee, self.store().commit(begin())).await {
+            Either::Left((foreseen, commit)) => (commit.await, foreseen),
+            Either::Right((begun, _)) => (begun, None),
+        };
         let receipt = match begun {
             Err(StoreError::Busy { .. }) if self.recover_session(id).await? => {
+                foreseen = None;
                 self.store().commit(begin()).await?
             }
             result => result?,
@@ -133,8 +138,10 @@ impl Chat {
         }
         let run = Run { version: stamp.version, ..run };
         let live = Arc::new(LiveRun::driven(run, stamp.cut.turn_count, Vec::new()));
-        // Nothing has come between that read and the run.
-        let is_same = |foreseen: &Foreseen| foreseen.session.version.checked_add(1) == Some(stamp.version);
+        // Nothing has come between that read and the run, which raises no version itself.
+        let is_same = |Foreseen { session, .. }: &Foreseen| {
+            (session.version, session.cut) == (stamp.version, stamp.cut)
+        };
         if let Some(foreseen) = foreseen.filter(is_same) {
             live.foresee(foreseen);
         }

@@ -31,7 +31,15 @@ impl Chat {
     /// - [`ChatError::Refused`]: nothing is under way.
     /// - [`ChatError::KeyReused`]: the key was used with another body.
     pub async fn cancel(&self, id: &SessionId, key: Option<ClientKey>) -> Result<(), ChatError> {
-        let Some(scope) = Scope::new("cancel", Some(id), key)? else { return self.stop_turn(id).await };
+        let scope = Scope::new("cancel", Some(id), key)?;
+        let (chat, id) = (self.clone(), id.clone());
+        // In a task of its own: whoever called may be gone before the turn has ended.
+        let task = tokio::spawn(async move { chat.cancel_once(&id, scope).await });
+        task.await.unwrap_or(Err(ChatError::Closed))
+    }
+
+    async fn cancel_once(&self, id: &SessionId, scope: Option<Scope>) -> Result<(), ChatError> {
+        let Some(scope) = scope else { return self.stop_turn(id).await };
         if self.find_receipt(&scope).await?.is_some() {
             return Ok(());
         }
@@ -41,14 +49,7 @@ impl Chat {
         Ok(())
     }
 
-    /// In a task of its own: whoever called may be gone before the turn has ended.
     async fn stop_turn(&self, id: &SessionId) -> Result<(), ChatError> {
-        let (chat, id) = (self.clone(), id.clone());
-        let task = tokio::spawn(async move { chat.stop_turn_here(&id).await });
-        task.await.unwrap_or(Err(ChatError::Closed))
-    }
-
-    async fn stop_turn_here(&self, id: &SessionId) -> Result<(), ChatError> {
         let session = self.get_session(id).await?;
         if session.state == State::Processing
             && let Some(run) = self.store().find_run(id).await?

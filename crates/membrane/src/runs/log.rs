@@ -81,9 +81,11 @@ impl RunLog {
                 self.n_logged = n_logged;
             }
             Err(error) if is_final(&error) => return Err(error),
-            // The pieces stay, and are written with the next ones.
+            // The pieces stay, and are written with the next ones. So is the sign of life that was perhaps among it.
             Err(error) => {
                 self.is_refused = true;
+                let soon = next_flush(&self.chat, self.chat.run_settings().flush_every * WAIT_FACTOR);
+                self.next_renewal = self.next_renewal.min(soon);
                 tracing::warn!(%error, run.id = %self.live.run().id, "a run's log could not be written");
             }
         }

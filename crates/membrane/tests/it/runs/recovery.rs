@@ -1,16 +1,18 @@
 //! Recovery: what is left when a process dies in the middle of an answer, and who may pick it up.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use membrane::{Chat, RunReader, RunSettings, SessionId, State, Store, TurnStatus};
+use membrane::store::Write;
+use membrane::{Chat, NewTurn, RunReader, RunSettings, SessionId, State, Store, TurnStatus, WriteOptions};
 use membrane_sqlite::{SqliteOptions, SqliteStore};
 
 use super::stage::{Answer, Stage, hear, hear_text, store_in_paused_time, until};
 use crate::keep::{Keep, on_every_store};
-use crate::meddling::{Before, Meddling};
+use crate::meddling::{Before, Meddling, Verdict};
 
 on_every_store!(
     a_run_of_a_dead_owner_is_closed_once,
@@ -20,6 +22,8 @@ on_every_store!(
     a_turn_that_comes_after_the_run_was_closed_is_not_kept,
     what_is_driven_here_is_never_closed_by_ourselves,
     an_abandoned_run_is_seen_and_cancelled,
+    a_model_is_shown_the_turn_that_was_closed_for_it,
+    a_model_is_shown_what_came_while_its_run_began,
 );
 
 /// A lease that expires at once and is never renewed but with news.
@@ -65,6 +69,47 @@ async fn a_run_that_ends_while_it_is_recovered_is_left_alone(keep: &Keep) {
     });
     assert_eq!(late.recover_runs().await.unwrap(), 0);
     assert_eq!(store.find_session(&id).await.unwrap(), None);
+}
+
+async fn a_model_is_shown_the_turn_that_was_closed_for_it(keep: &Keep) {
+    let mut stage = Stage::on(&keep.store);
+    let id = keep.session_of(1).await.id;
+    // Whoever owns it was never held: sending closes it first.
+    keep.begin_run(&id).await;
+    let (reader, answer) = stage.send(&id, "on").await;
+    assert_eq!(shown(&answer), ["u0", "wait"]);
+    answer.end();
+    hear(reader).await;
+}
+
+async fn a_model_is_shown_what_came_while_its_run_began(keep: &Keep) {
+    let id = keep.session_of(70).await.id;
+    let (chat, own, is_done) = (keep.chat.clone(), id.clone(), AtomicBool::new(false));
+    let store = Meddling::judging(&keep.store, move |change| {
+        let begins = matches!(change.writes.as_slice(), [Write::BeginRun { .. }]);
+        let acts = begins && !is_done.swap(true, Ordering::Relaxed);
+        let (chat, id) = (chat.clone(), own.clone());
+        async move {
+            if acts {
+                let between = NewTurn::new("between", "so");
+                chat.append(&id, between, WriteOptions::default()).await.unwrap();
+            }
+            Verdict::Pass
+        }
+    });
+    let mut stage = Stage::on(&store);
+    for expected in [71, 72] {
+        let (reader, answer) = stage.send(&id, "on").await;
+        let shown = shown(&answer);
+        assert_eq!((shown.len(), shown[0].as_str(), shown[70].as_str()), (expected, "u0", "between"));
+        answer.end();
+        hear(reader).await;
+    }
+}
+
+/// What the user had said before, as the model is shown it.
+fn shown(answer: &Answer) -> Vec<String> {
+    answer.prompt.history.iter().map(|turn| turn.user.content.clone()).collect()
 }
 
 /// A run whose lease has expired, with `half` in its log.
