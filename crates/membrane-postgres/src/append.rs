@@ -225,18 +225,19 @@ macro_rules! end_columns {
 
 /// Where the row of a session lies, and that it is what a `membrane_session_end` expects.
 ///
-/// Rows are looked up one after the other, so that they are locked as they were sent. (A plan that joined them in another order
-/// could make two servers wait for each other, until PostgreSQL sends one of them back.) What is expected is asked of the row
-/// that is written, since PostgreSQL asks that again of one that somebody changed meanwhile; and in words by which no join can
-/// be made.
+/// Rows are looked up one after the other, so that they are locked as they were sent: in another order two servers could wait
+/// for each other, until PostgreSQL sends one of them back. What is expected is asked of the row that is written, since
+/// PostgreSQL asks that again of one that somebody changed meanwhile; and of what comes with the place, in words by which no
+/// join can be made, so that nothing is joined before the place is known.
 macro_rules! found {
     () => {
-        ", LATERAL (SELECT c.ctid AS at FROM chat_sessions c WHERE c.id = i.session_id OFFSET 0) AS found \
-         WHERE s.ctid = found.at AND s.state IS NOT DISTINCT FROM i.was_state \
-             AND s.version IS NOT DISTINCT FROM i.was_version AND s.flipped IS NOT DISTINCT FROM i.was_flipped \
-             AND s.turn_count IS NOT DISTINCT FROM i.was_turn_count \
-             AND s.head_segment_id IS NOT DISTINCT FROM i.was_segment \
-             AND s.head_position IS NOT DISTINCT FROM i.was_position"
+        ", LATERAL (SELECT c.ctid AS at, i.was_state, i.was_version, i.was_flipped, i.was_turn_count, i.was_segment, \
+             i.was_position FROM chat_sessions c WHERE c.id = i.session_id OFFSET 0) AS found \
+         WHERE s.ctid = found.at AND s.state IS NOT DISTINCT FROM found.was_state \
+             AND s.version IS NOT DISTINCT FROM found.was_version AND s.flipped IS NOT DISTINCT FROM found.was_flipped \
+             AND s.turn_count IS NOT DISTINCT FROM found.was_turn_count \
+             AND s.head_segment_id IS NOT DISTINCT FROM found.was_segment \
+             AND s.head_position IS NOT DISTINCT FROM found.was_position"
     };
 }
 
